@@ -1,0 +1,133 @@
+//! THE TABLE: every word of the board with its unit, its one writer and its meaning (P4).
+//!
+//! A word is 64 bits. Offsets are stored plus one and times as they are, so that 0 means "not
+//! known" everywhere and a fresh board needs no initialisation.
+
+/// Who writes a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    Supervisor,
+    /// The worker whose slot or row it is in.
+    Own,
+    Ingest,
+    /// The flusher that holds the shard.
+    Flusher,
+    /// Handed over by compare and swap: the flusher takes and gives back, the
+    /// supervisor frees what a reaped flusher held.
+    Handover,
+}
+
+/// One row of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub writer: Writer,
+    pub counter: bool,
+    pub help: &'static str,
+}
+
+/// Declares a group of words: the enum that names them and the table that describes them.
+macro_rules! words {
+    ($(#[$meta:meta])* $group:ident: $($word:ident $name:literal $unit:literal $writer:ident
+        $kind:ident $help:literal;)*) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum $group { $($word,)* }
+
+        impl $group {
+            /// The rows, in the order of the words.
+            pub const TABLE: &'static [Word] = &[$(Word {
+                name: $name,
+                unit: $unit,
+                writer: Writer::$writer,
+                counter: is_counter(stringify!($kind)),
+                help: $help,
+            },)*];
+        }
+    };
+}
+
+const fn is_counter(kind: &str) -> bool {
+    matches!(kind.as_bytes(), b"counter")
+}
+
+words! {
+    /// The supervisor's own words: one slot.
+    DaemonWord:
+    Pid "pid" "pid" Supervisor gauge "process id of the supervisor";
+    StartedMs "started" "ms" Supervisor gauge "wall time of the start";
+    BeatMs "heartbeat" "ms" Supervisor gauge "monotonic time of the supervisor's last turn";
+    State "state" "state" Supervisor gauge "starting, running, stopping";
+    Generation "generation" "count" Supervisor gauge "configuration generation, counts reloads";
+    ReloadFailed "reload_failed" "count" Supervisor counter "reloads that were refused";
+    Stragglers "stragglers" "count" Supervisor counter "workers killed at the deadline of a stop";
+}
+
+words! {
+    /// One slot per worker.
+    WorkerWord:
+    Pid "pid" "pid" Supervisor gauge "process id, 0 when it does not run";
+    Kind "kind" "kind" Supervisor gauge "1 ingest, 2 flusher, 3 exporter";
+    State "state" "state" Supervisor gauge "born, starting, healthy, killed, dead, gone";
+    StartedMs "started" "ms" Supervisor gauge "monotonic time of the last fork";
+    Restarts "restarts" "count" Supervisor counter "replacements of a dead worker";
+    LastExit "last_exit" "status" Supervisor gauge "wait status of the last death, plus one";
+    BeatMs "heartbeat" "ms" Own gauge "monotonic time of the last turn";
+    MovedMs "progress" "ms" Own gauge "monotonic time when work last got done";
+    WaitingFor "waiting_for" "reason" Own gauge "0 nothing, 1 Kafka, 2 Redis, 3 both";
+    BackpressureMs "backpressure" "ms" Own gauge "monotonic time since which it is behind, 0 no";
+    Turns "turns" "count" Own counter "turns of its loop";
+    InFlightBytes "in_flight" "bytes" Own gauge "bytes produced and not yet acknowledged";
+    IndexBytes "index" "bytes" Own gauge "memory of its indexes";
+    Generation "generation" "count" Own gauge "configuration generation it runs with";
+}
+
+words! {
+    /// What one ingest worker says of one shard; readers take the newest generation.
+    OwnershipWord:
+    Assigned "assigned" "generation" Own gauge "assignment's generation plus one, 0 not ours";
+    Wanted "wanted" "flag" Own gauge "1 while a flusher is wanted; 0 asks it to let go";
+}
+
+words! {
+    /// One slot per shard.
+    ShardWord:
+    Desired "desired" "flusher" Supervisor gauge "flusher that should hold it, plus one";
+    Holder "holder" "flusher" Handover gauge "flusher that holds it, plus one";
+    Clock "clock" "ms" Ingest gauge "event time, ms since the epoch";
+    Frozen "frozen" "flag" Ingest gauge "1 while its clock stands still";
+    Position "position" "offset" Ingest gauge "next offset to append, plus one";
+    Committed "committed" "offset" Ingest gauge "committed floor, plus one";
+    HighWatermark "high_watermark" "offset" Ingest gauge "end of the partition, plus one";
+    Paused "paused" "reason" Ingest gauge "0 flowing, 1 starting, 2 Redis refuses, 3 no holder, 4 backpressure, 5 memory";
+    Read "read" "spans" Ingest counter "messages read and appended";
+    ReadBytes "read_bytes" "bytes" Ingest counter "payload bytes of these";
+    Rejected "rejected" "messages" Ingest counter "of these, no spans";
+    Batches "batches" "batches" Ingest counter "batches appended";
+    StoredBytes "stored_bytes" "bytes" Ingest counter "bytes of these batches";
+    Gaps "gaps" "offsets" Ingest counter "offsets without a message (markers, compaction)";
+    Lost "lost" "offsets" Ingest counter "offsets that retention ate before they were read";
+    Stale "stale" "count" Ingest counter "appends refused because the store stood elsewhere";
+    Lives "lives" "count" Ingest counter "lives begun";
+    Indexed "indexed" "offset" Flusher gauge "position up to which headers are indexed, plus one";
+    Floor "floor" "offset" Flusher gauge "lowest offset that is not settled, plus one";
+    OpenSegments "open_segments" "segments" Flusher gauge "segments in its index";
+    OpenSpans "open_spans" "spans" Flusher gauge "spans in its index";
+    NextDueMs "next_due" "ms" Flusher gauge "event time of the next deadline";
+    Delivered "delivered" "spans" Flusher counter "spans acknowledged by the output";
+    Segments "segments" "segments" Flusher counter "segments acknowledged by the output";
+    Messages "messages" "messages" Flusher counter "messages acknowledged by the output";
+    OutBytes "out_bytes" "bytes" Flusher counter "bytes of these messages";
+    Duplicates "duplicates" "spans" Flusher counter "repeated spans left out";
+    DeadLetters "dead_letters" "messages" Flusher counter "delivered to the dead-letter topic";
+    Dropped "dropped" "messages" Flusher counter "rejects without a dead-letter topic: counted, logged";
+    Rebuilds "rebuilds" "count" Flusher counter "times the index was built again";
+    Cleaned "cleaned" "batches" Flusher counter "sparse batches rewritten";
+    LiveBatches "live_batches" "batches" Flusher gauge "batches listed in the store";
+}
+
+/// Upper bounds in ms of the lateness histogram (acknowledged minus due), the last is open.
+pub const LATENESS_BOUNDS_MS: [u64; 16] =
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000, u64::MAX];

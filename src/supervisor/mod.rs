@@ -1,0 +1,2 @@
+//! Story 2: the loop that keeps the workers alive.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Ingest: Kafka to Redis.
