@@ -4,8 +4,13 @@
 //! done (P3), and nothing in a turn may block longer than a few seconds.
 #![forbid(unsafe_code)]
 
+mod backoff;
 pub mod flusher;
 pub mod ingest;
+mod repeats;
+
+pub use backoff::Backoff;
+pub use repeats::Repeats;
 
 use crate::board::Board;
 use crate::error::Kind;

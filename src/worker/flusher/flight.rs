@@ -1,0 +1,199 @@
+//! What is in flight: segments whose messages are produced and not all acknowledged.
+//!
+//! A flight lands when the last of its messages has an outcome. Only a flight of which every
+//! message was acknowledged is settled (P8); any other is given back to the index and delivered
+//! again, with the same content and so under the same `flush_id`.
+
+use super::held::Held;
+use super::{Desk, clock};
+use crate::board::words::ShardWord;
+use crate::error::Error;
+use crate::kafka::producer::{Delivered, Outcome};
+use crate::segment::ShardId;
+use crate::segment::index::DueSegment;
+use crate::sys::time;
+use std::collections::HashMap;
+
+/// One message without an outcome.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    pub number: u64,
+    pub bytes: usize,
+    /// Bound for the dead-letter topic, whose limits are its own.
+    pub is_letter: bool,
+}
+
+/// One segment (or reject) on its way out.
+pub struct Flight {
+    pub shard: ShardId,
+    /// Which taking of the shard it belongs to; after another one it is not ours to settle.
+    pub taking: u64,
+    pub due: DueSegment,
+    /// Messages without an outcome.
+    pub tickets: Vec<Ticket>,
+    /// Proofs of those that Kafka has acknowledged.
+    delivered: Vec<Delivered>,
+    /// At least one message was not acknowledged, or could not be queued.
+    pub failed: bool,
+    pub bytes: u64,
+    pub spans: u64,
+    pub duplicates: u32,
+    pub dead_letters: u64,
+    /// Dropped because there is no dead-letter topic: counted and logged.
+    pub dropped: u64,
+}
+
+impl Flight {
+    pub fn new(shard: ShardId, taking: u64, due: DueSegment) -> Flight {
+        Flight {
+            shard,
+            taking,
+            due,
+            tickets: Vec::new(),
+            delivered: Vec::new(),
+            failed: false,
+            bytes: 0,
+            spans: 0,
+            duplicates: 0,
+            dead_letters: 0,
+            dropped: 0,
+        }
+    }
+}
+
+/// All flights of this flusher.
+pub struct Flights {
+    next_ticket: u64,
+    next_flight: u64,
+    flights: HashMap<u64, Flight>,
+    /// Which flight a ticket belongs to.
+    tickets: HashMap<u64, u64>,
+    /// Flights without a message: they land at once.
+    empty: Vec<u64>,
+    bytes: u64,
+    per_shard: HashMap<ShardId, usize>,
+}
+
+impl Flights {
+    pub fn new() -> Flights {
+        Flights {
+            next_ticket: 0,
+            next_flight: 0,
+            flights: HashMap::new(),
+            tickets: HashMap::new(),
+            empty: Vec::new(),
+            bytes: 0,
+            per_shard: HashMap::new(),
+        }
+    }
+
+    /// Raw bytes of the segments in flight.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Something of this shard is in flight.
+    pub fn any(&self, shard: ShardId) -> bool {
+        self.per_shard.get(&shard).is_some_and(|count| *count > 0)
+    }
+
+    pub fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
+
+    pub fn launch(&mut self, flight: Flight) {
+        self.next_flight += 1;
+        let number = self.next_flight;
+        for ticket in &flight.tickets {
+            self.tickets.insert(ticket.number, number);
+        }
+        if flight.tickets.is_empty() {
+            self.empty.push(number);
+        }
+        self.bytes += flight.due.bytes;
+        *self.per_shard.entry(flight.shard).or_default() += 1;
+        self.flights.insert(number, flight);
+    }
+
+    /// Takes out the flights that had no message to wait for.
+    pub fn land_empty(&mut self) -> Vec<Flight> {
+        let empty = std::mem::take(&mut self.empty);
+        empty.into_iter().filter_map(|number| self.land(number)).collect()
+    }
+
+    fn land(&mut self, number: u64) -> Option<Flight> {
+        let flight = self.flights.remove(&number)?;
+        self.bytes -= flight.due.bytes;
+        if let Some(count) = self.per_shard.get_mut(&flight.shard) {
+            *count -= 1;
+        }
+        Some(flight)
+    }
+
+    /// Notes one outcome; returns the flight when it was the last one.
+    fn note(&mut self, outcome: Outcome, desk: &mut Desk<'_>) -> Option<Flight> {
+        let number = match &outcome {
+            Outcome::Delivered(delivered) => delivered.ticket(),
+            Outcome::TooLarge { ticket } | Outcome::Failed { ticket, .. } => *ticket,
+        };
+        let in_flight = self.tickets.remove(&number)?;
+        let flight = self.flights.get_mut(&in_flight)?;
+        let at = flight.tickets.iter().position(|ticket| ticket.number == number)?;
+        let ticket = flight.tickets.swap_remove(at);
+        match outcome {
+            Outcome::Delivered(delivered) => flight.delivered.push(delivered),
+            Outcome::TooLarge { .. } => {
+                desk.too_large(ticket.bytes, ticket.is_letter);
+                flight.failed = true;
+            }
+            Outcome::Failed { why, .. } => {
+                flight.failed = true;
+                desk.kafka_backoff.failed(time::monotonic());
+                desk.troubles.warn("a segment was not acknowledged", &Error::temporary(why));
+            }
+        }
+        if flight.tickets.is_empty() { self.land(in_flight) } else { None }
+    }
+}
+
+/// An outcome arrived: when it is its flight's last one, settle or give back.
+pub fn landed(desk: &mut Desk<'_>, held: &mut [Held], flights: &mut Flights, outcome: Outcome) {
+    if let Some(flight) = flights.note(outcome, desk) {
+        finish(desk, held, flight);
+    }
+}
+
+/// A flight has landed. What is settled was acknowledged, message by message. When the shard
+/// was taken anew meanwhile, the new index knows nothing of this flight and delivers again.
+pub fn finish(desk: &mut Desk<'_>, held: &mut [Held], flight: Flight) {
+    let ours = |held: &&mut Held| held.shard == flight.shard && held.taking == flight.taking;
+    let Some(held) = held.iter_mut().find(ours) else { return };
+    if flight.failed {
+        if let Some(index) = held.index() {
+            index.give_back(flight.due);
+        }
+        return;
+    }
+    count(desk, &flight);
+    held.mark(&flight.due.chunks);
+    desk.kafka_backoff.worked();
+    desk.berth.moved();
+}
+
+fn count(desk: &Desk<'_>, flight: &Flight) {
+    let Some(slot) = desk.berth.board.shard(flight.shard) else { return };
+    slot.add(ShardWord::DeadLetters, flight.dead_letters);
+    slot.add(ShardWord::Dropped, flight.dropped);
+    if flight.due.segment.is_none() {
+        return;
+    }
+    slot.add(ShardWord::Delivered, flight.spans);
+    slot.add(ShardWord::Segments, 1);
+    slot.add(ShardWord::Messages, flight.delivered.len() as u64);
+    slot.add(ShardWord::OutBytes, flight.bytes);
+    if let Some(now) = clock(desk, flight.shard) {
+        let late_ms = now.since(flight.due.due_ms).max(0) as u64;
+        desk.berth.board.flusher(desk.berth.number).late(late_ms);
+    }
+}

@@ -1,0 +1,463 @@
+//! One shard as its flusher holds it: taken from the store, indexed, settled, cleaned.
+//!
+//! There is one recovery. In doubt the store is believed and the index is built again; if what
+//! is there is not whole, the life is dropped (fenced by the epoch), and ingest, finding no
+//! position, begins a new one at the floor.
+
+use super::{Desk, clock};
+use crate::board::words::ShardWord;
+use crate::error::Result;
+use crate::segment::batch::{self, CarriedChunk, Header};
+use crate::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks};
+use crate::segment::{BatchId, EventMs, Offset, ShardId};
+use crate::store::{Clean, Epoch, Fenced, Life, Listed, State, Store, Taken};
+use crate::sys::{random, time};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often the store's state is compared with the index, also when nothing moves.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often sparse batches are looked for.
+const CLEAN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Raw bytes that one cleaning moves at most.
+const CLEAN_BYTES_MAX: u64 = 4 << 20;
+
+/// Headers read in one round trip while an index is built.
+const HEADERS_PER_PAGE: usize = 256;
+
+/// After an epoch was lost: two believers must not steal a shard from each other for ever.
+const RETAKE_FIRST: Duration = Duration::from_secs(1);
+const RETAKE_LONGEST: Duration = Duration::from_secs(30);
+
+pub struct Held {
+    pub shard: ShardId,
+    /// Not ours any more: finish what is in flight, settle, let go.
+    pub leaving: bool,
+    /// Counts the takings, so that a flight of an earlier one is told apart.
+    pub taking: u64,
+    owned: Option<Owned>,
+    /// Settled in the index, not yet in the store; the newest marks of a batch count.
+    unsettled: BTreeMap<BatchId, BatchMarks>,
+    looked_at: Duration,
+    cleaned_at: Duration,
+    renewed_at: Duration,
+    take_at: Duration,
+    take_wait: Duration,
+}
+
+/// What we have of a shard after taking it in the store.
+struct Owned {
+    life: Life,
+    epoch: Epoch,
+    index: Index,
+}
+
+impl Held {
+    pub fn new(shard: ShardId, now: Duration) -> Held {
+        Held {
+            shard,
+            leaving: false,
+            taking: 0,
+            owned: None,
+            unsettled: BTreeMap::new(),
+            looked_at: now,
+            cleaned_at: now,
+            renewed_at: now,
+            take_at: now,
+            take_wait: RETAKE_FIRST,
+        }
+    }
+
+    pub fn has_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    pub fn index(&mut self) -> Option<&mut Index> {
+        self.owned.as_mut().map(|owned| &mut owned.index)
+    }
+
+    pub fn index_bytes(&self) -> u64 {
+        self.owned.as_ref().map_or(0, |owned| owned.index.bytes())
+    }
+
+    // --- following the chain ---
+
+    /// Takes the shard if it is not taken, and indexes what ingest has appended since.
+    pub fn follow(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
+        let position = self.board_position(desk);
+        if self.owned.is_none() {
+            // Ingest begins lives; until it says where it stands there is nothing to take.
+            if position.is_some() && now >= self.take_at && !self.leaving {
+                self.take(desk, now)?;
+            }
+            return Ok(());
+        }
+        if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
+            self.looked_at = now;
+            self.compare(desk)?;
+        }
+        if self.is_behind(desk) { self.index_new(desk) } else { Ok(()) }
+    }
+
+    fn board_position(&self, desk: &Desk<'_>) -> Option<Offset> {
+        desk.berth.board.shard(self.shard)?.offset(ShardWord::Position)
+    }
+
+    /// Ingest has appended what is not indexed yet.
+    pub fn is_behind(&self, desk: &Desk<'_>) -> bool {
+        let (Some(owned), Some(position)) = (&self.owned, self.board_position(desk)) else {
+            return false;
+        };
+        owned.index.position() < position
+    }
+
+    fn index_new(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+        let Some(owned) = &mut self.owned else { return Ok(()) };
+        let listed = desk.store.list(self.shard, owned.index.position())?;
+        if listed.is_empty() {
+            // Only gaps, or something is wrong: the comparison with the state tells.
+            return self.compare(desk);
+        }
+        for page in listed.chunks(HEADERS_PER_PAGE) {
+            let headers = desk.store.headers(self.shard, page)?;
+            for (listed, bytes) in page.iter().zip(headers) {
+                let header = read_header(bytes.as_deref());
+                let followed = header
+                    .is_some_and(|header| owned.index.follow(&header, listed.header_bytes).is_ok());
+                if !followed {
+                    log::warn!("shard {}: the chain of batches is broken", self.shard);
+                    self.lose();
+                    return Ok(());
+                }
+            }
+            desk.berth.beat();
+        }
+        desk.berth.moved();
+        Ok(())
+    }
+
+    /// Looks whether the store is still what the index says: same life, same epoch, a position
+    /// not before ours, the same number of live batches. A rollback may undo settles only.
+    fn compare(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+        let state = desk.store.look(&[self.shard])?.pop().flatten();
+        let Some(owned) = &mut self.owned else { return Ok(()) };
+        let Some(state) = state else {
+            log::warn!("shard {}: its buffer is gone from the store", self.shard);
+            self.lose();
+            return Ok(());
+        };
+        if state.epoch != Some(owned.epoch) && state.life == owned.life {
+            self.lose_epoch(time::monotonic());
+            return Ok(());
+        }
+        if state.tip == owned.index.tip() && state.position > owned.index.position() {
+            owned.index.advance(state.position);
+        }
+        if !self.unsettled.is_empty() || self.agrees(&state) {
+            return Ok(());
+        }
+        log::warn!("shard {}: the store went another way; building the index again", self.shard);
+        self.lose();
+        Ok(())
+    }
+
+    fn agrees(&self, state: &State) -> bool {
+        let Some(owned) = &self.owned else { return false };
+        if state.life != owned.life || state.position < owned.index.position() {
+            return false;
+        }
+        // Ahead of us: the counts will be compared when we have caught up.
+        state.position > owned.index.position()
+            || (state.tip == owned.index.tip()
+                && state.batches == owned.index.batches() as u64
+                && state.marked == owned.index.marked_batches() as u64)
+    }
+
+    /// Forgets the index; the store is believed at the next take.
+    pub fn lose(&mut self) {
+        self.owned = None;
+        self.unsettled.clear();
+    }
+
+    /// Somebody else took the shard. Until that is sorted out between the two, wait longer
+    /// each time.
+    fn lose_epoch(&mut self, now: Duration) {
+        log::warn!(
+            "shard {}: two owners: another flusher took it in the store; taking it back in {} s",
+            self.shard,
+            self.take_wait.as_secs()
+        );
+        self.lose();
+        self.take_at = now + self.take_wait;
+        self.take_wait = (self.take_wait * 2).min(RETAKE_LONGEST);
+    }
+
+    // --- taking and rebuilding ---
+
+    fn take(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
+        let epoch = Epoch(random::bits128()?);
+        let Some(taken) = desk.store.take(self.shard, epoch)? else { return Ok(()) };
+        desk.berth.beat();
+        let headers = if taken.whole() { self.read_headers(desk, &taken)? } else { None };
+        let Some(headers) = headers else { return self.drop_life(desk, epoch, &taken) };
+        let mut index = Index::restore(
+            limits(desk),
+            taken.state.position,
+            taken.state.tip,
+            with_marks(&taken, headers),
+        );
+        let floor = desk.berth.board.shard(self.shard).and_then(|s| s.offset(ShardWord::Committed));
+        if let Some(floor) = floor {
+            self.add_unsettled(index.settle_below(floor));
+        }
+        log::info!(
+            "shard {}: taken with {} batches, {} spans",
+            self.shard,
+            index.batches(),
+            index.open_spans()
+        );
+        if let Some(slot) = desk.berth.board.shard(self.shard) {
+            slot.add(ShardWord::Rebuilds, 1);
+        }
+        self.owned = Some(Owned { life: taken.state.life, epoch, index });
+        self.taking += 1;
+        self.looked_at = now;
+        Ok(())
+    }
+
+    /// All listed headers, or `None` when one is missing or damaged.
+    fn read_headers(&self, desk: &mut Desk<'_>, taken: &Taken) -> Result<Option<Vec<Header>>> {
+        let mut headers = Vec::with_capacity(taken.listed.len());
+        for page in taken.listed.chunks(HEADERS_PER_PAGE) {
+            for bytes in desk.store.headers(self.shard, page)? {
+                let Some(header) = read_header(bytes.as_deref()) else { return Ok(None) };
+                headers.push(header);
+            }
+            desk.berth.beat();
+        }
+        Ok(Some(headers))
+    }
+
+    /// What is there is not whole: drop it, so that it is read again from the floor (P6).
+    fn drop_life(&mut self, desk: &mut Desk<'_>, epoch: Epoch, taken: &Taken) -> Result<()> {
+        log::error!(
+            "shard {}: something of its buffer is missing from the store; dropping the rest, all \
+             that is not delivered is read again from Kafka",
+            self.shard
+        );
+        let batches: Vec<BatchId> = taken.listed.iter().map(|listed| listed.id).collect();
+        desk.store.drop_life(self.shard, epoch, taken.state.life, &batches)?;
+        self.lose();
+        Ok(())
+    }
+
+    // --- due and settled ---
+
+    /// What is due now, at most `room` bytes of it. Nothing until the index is complete, and
+    /// nothing of a shard that is being let go.
+    pub fn due(&mut self, desk: &Desk<'_>, room: u64) -> Vec<DueSegment> {
+        let behind = self.is_behind(desk);
+        let Some(owned) = &mut self.owned else { return Vec::new() };
+        let Some(now) = clock(desk, self.shard) else { return Vec::new() };
+        if self.leaving {
+            return Vec::new();
+        }
+        // A deadline may have been postponed by a batch that is not indexed yet: up to the
+        // newest indexed time everything is certain, beyond it only without a backlog.
+        let now = if behind { owned.index.indexed_ms().map_or(now, |at| at.min(now)) } else { now };
+        owned.index.due(now, desk.config.max_flush_segments as usize, room)
+    }
+
+    /// How long until the next deadline, by the shard's clock.
+    pub fn until_due(&self, desk: &Desk<'_>) -> Option<Duration> {
+        if self.leaving {
+            return None;
+        }
+        let due = self.owned.as_ref()?.index.next_due()?;
+        let now = clock(desk, self.shard)?;
+        Some(Duration::from_millis(due.since(now).max(0) as u64))
+    }
+
+    /// These chunks are done with: delivered (P8), or dropped by policy.
+    pub fn mark(&mut self, chunks: &[ChunkRef]) {
+        if let Some(owned) = &mut self.owned {
+            let marks = owned.index.settle(chunks);
+            self.add_unsettled(marks);
+        }
+    }
+
+    fn add_unsettled(&mut self, marks: Vec<BatchMarks>) {
+        for marks in marks {
+            self.unsettled.insert(marks.batch, marks);
+        }
+    }
+
+    /// Tells the store what is settled.
+    pub fn settle(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+        let Some(owned) = &self.owned else { return Ok(()) };
+        if self.unsettled.is_empty() {
+            return Ok(());
+        }
+        let marks: Vec<BatchMarks> = self.unsettled.values().cloned().collect();
+        match desk.store.settle(self.shard, owned.epoch, &marks)? {
+            Fenced::Done => {
+                self.unsettled.clear();
+                self.take_wait = RETAKE_FIRST;
+            }
+            Fenced::Refused => self.lose_or_wait(desk)?,
+        }
+        desk.berth.moved();
+        Ok(())
+    }
+
+    /// A refusal means another owner or another life: the state tells which.
+    fn lose_or_wait(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+        self.compare(desk)?;
+        self.lose();
+        Ok(())
+    }
+
+    // --- cleaning and renewing ---
+
+    /// Rewrites batches of which little is left, so that a few long-open traces do not keep
+    /// everybody's bytes in the store.
+    pub fn clean(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
+        if now.saturating_sub(self.cleaned_at) < CLEAN_INTERVAL || self.has_unsettled() {
+            return Ok(());
+        }
+        self.cleaned_at = now;
+        let Some(owned) = &mut self.owned else { return Ok(()) };
+        let sparse = owned.index.sparse(CLEAN_BYTES_MAX);
+        if sparse.len() < 2 {
+            return Ok(());
+        }
+        let Some(carry) = Carry::plan(&owned.index, &sparse) else { return Ok(()) };
+        let Some(batch) = carry.pack(desk, self.shard, &owned.index)? else {
+            log::warn!("shard {}: a batch that was to be cleaned is not whole", self.shard);
+            self.lose();
+            return Ok(());
+        };
+        let header = batch.header.clone();
+        let header_bytes = batch.header_bytes;
+        let from = carry.from;
+        let clean = Clean { shard: self.shard, epoch: owned.epoch, from, carry: batch };
+        match desk.store.clean(&clean)? {
+            Fenced::Done => {
+                owned.index.moved(&sparse, &header, header_bytes, &carry.chunks);
+                if let Some(slot) = desk.berth.board.shard(self.shard) {
+                    slot.add(ShardWord::Cleaned, sparse.len() as u64);
+                }
+            }
+            Fenced::Refused => self.lose_or_wait(desk)?,
+        }
+        Ok(())
+    }
+
+    /// Renews the time to live at a third of it: only an owner that never comes back lets a
+    /// shard expire.
+    pub fn renew(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
+        if now.saturating_sub(self.renewed_at) < desk.config.redis_ttl / 3 {
+            return Ok(());
+        }
+        let Some(owned) = &self.owned else { return Ok(()) };
+        desk.store.renew(self.shard, &owned.index.batch_ids())?;
+        self.renewed_at = now;
+        Ok(())
+    }
+
+    // --- the board ---
+
+    pub fn report(&self, desk: &Desk<'_>) {
+        let (Some(slot), Some(owned)) = (desk.berth.board.shard(self.shard), &self.owned) else {
+            return;
+        };
+        let index = &owned.index;
+        slot.set_offset(ShardWord::Indexed, Some(index.position()));
+        slot.set_offset(ShardWord::Floor, Some(index.floor()));
+        slot.set(ShardWord::OpenSegments, index.open_segments() as u64);
+        slot.set(ShardWord::OpenSpans, index.open_spans());
+        slot.set(ShardWord::NextDueMs, index.next_due().map_or(0, |at| at.0.max(0) as u64));
+        slot.set(ShardWord::LiveBatches, index.batches() as u64);
+    }
+}
+
+/// A cleaning in the making: which batches, and which of their chunks are alive.
+struct Carry {
+    from: Vec<(Listed, Marks)>,
+    chunks: Vec<ChunkRef>,
+}
+
+impl Carry {
+    fn plan(index: &Index, sparse: &[BatchId]) -> Option<Carry> {
+        let mut carry = Carry { from: Vec::new(), chunks: Vec::new() };
+        for &batch in sparse {
+            let (chunks, marks) = index.live(batch)?;
+            let listed = Listed { id: batch, header_bytes: marks.header_bytes, first: Offset(0) };
+            carry.from.push((listed, marks.marks));
+            carry.chunks.extend(chunks);
+        }
+        Some(carry)
+    }
+
+    /// Reads the live chunks and packs them under a new id. `None` when something is missing.
+    fn pack(
+        &self,
+        desk: &mut Desk<'_>,
+        shard: ShardId,
+        index: &Index,
+    ) -> Result<Option<batch::Batch>> {
+        let listed: Vec<Listed> = self.from.iter().map(|(listed, _)| *listed).collect();
+        let mut headers = BTreeMap::new();
+        for (listed, bytes) in listed.iter().zip(desk.store.headers(shard, &listed)?) {
+            let Some(header) = read_header(bytes.as_deref()) else { return Ok(None) };
+            headers.insert(listed.id, header);
+        }
+        let Some(blocks) = super::round::read_blocks(desk, shard, &self.chunks)? else {
+            return Ok(None);
+        };
+        let mut carried = Vec::with_capacity(self.chunks.len());
+        for chunk in &self.chunks {
+            let header = &headers[&chunk.batch];
+            let Some(head) = header.chunks.get(chunk.ordinal as usize) else { return Ok(None) };
+            let Some(body) = blocks.body(chunk) else { return Ok(None) };
+            carried.push(CarriedChunk { head, spans: header.spans_of(head), body });
+        }
+        let at = index.indexed_ms().unwrap_or(EventMs(0));
+        let id = BatchId(random::bits128()?);
+        Ok(Some(batch::pack_carry(id, at, &carried, desk.config.compression)))
+    }
+}
+
+fn limits(desk: &Desk<'_>) -> Limits {
+    Limits {
+        timeout_ms: desk.config.timeout.as_millis() as i64,
+        root_timeout_ms: desk.config.root_timeout.as_millis() as i64,
+        max_age_ms: desk.config.max_segment_age.as_millis() as i64,
+        max_bytes: desk.config.max_segment_bytes,
+    }
+}
+
+fn read_header(bytes: Option<&[u8]>) -> Option<Header> {
+    match batch::parse_header(bytes?) {
+        Ok(header) => Some(header),
+        Err(damage) => {
+            log::error!("a batch's header cannot be read: {}", damage.what);
+            None
+        }
+    }
+}
+
+fn with_marks(taken: &Taken, headers: Vec<Header>) -> Vec<(Header, u32, Marks)> {
+    let marks: BTreeMap<BatchId, &Marks> = taken.marks.iter().map(|(id, m)| (*id, m)).collect();
+    let sizes = taken.listed.iter().map(|listed| listed.header_bytes);
+    headers
+        .into_iter()
+        .zip(sizes)
+        .map(|(header, bytes)| {
+            let marks = marks.get(&header.id).map_or_else(Marks::default, |m| (*m).clone());
+            (header, bytes, marks)
+        })
+        .collect()
+}

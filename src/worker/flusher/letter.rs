@@ -1,0 +1,79 @@
+//! Dead letters: what cannot be parsed, or is too large for the output topic.
+//!
+//! With a dead-letter topic they go there, with everything that is known of them, and are
+//! settled like any other chunk once Kafka has acknowledged them. Without one they are counted
+//! and logged: never dropped silently.
+
+use super::Desk;
+use super::flight::{Flight, Flights};
+use super::round::post;
+use crate::error::Error;
+use crate::kafka::producer::Letter;
+use crate::segment::chunk::RejectBody;
+use crate::segment::encode::{Outgoing, Segment};
+
+/// Sends a message that was no span to the dead-letter topic.
+pub fn send_reject(
+    desk: &mut Desk<'_>,
+    flights: &mut Flights,
+    flight: &mut Flight,
+    reject: &RejectBody<'_>,
+) {
+    let shard = flight.shard.to_string();
+    let offset = reject.offset.to_string();
+    let timestamp = reject.timestamp_ms.map_or_else(String::new, |at| at.to_string());
+    let Some(topic) = desk.config.dead_letter_topic.clone() else {
+        let why = Error::temporary(reject.reason);
+        desk.troubles.warn(
+            &format!(
+                "dropped what is no span: partition {shard} offset {offset}; set dead-letter-topic \
+                 to keep such messages"
+            ),
+            &why,
+        );
+        flight.dropped += 1;
+        return;
+    };
+    let mut headers: Vec<(&str, Option<&[u8]>)> = reject.headers.clone();
+    headers.push(("spanbufd-reason", Some(reject.reason.as_bytes())));
+    headers.push(("spanbufd-topic", Some(desk.config.input_topic.as_bytes())));
+    headers.push(("spanbufd-partition", Some(shard.as_bytes())));
+    headers.push(("spanbufd-offset", Some(offset.as_bytes())));
+    headers.push(("spanbufd-timestamp-ms", Some(timestamp.as_bytes())));
+    // A letter that the broker refuses for its size goes without its payload.
+    let payload = reject.payload.filter(|payload| payload.len() < desk.letter_refused_bytes);
+    let letter = Letter { topic: &topic, key: reject.key, payload, headers: &headers };
+    flight.dead_letters += 1;
+    post(desk, flights, flight, &letter, true);
+}
+
+/// A single span that the broker takes in no message of the output topic.
+pub fn send_too_large(
+    desk: &mut Desk<'_>,
+    flights: &mut Flights,
+    flight: &mut Flight,
+    segment: &Segment<'_>,
+    message: &Outgoing,
+) {
+    let source = message
+        .headers
+        .iter()
+        .find(|(name, _)| *name == "source")
+        .map_or("unknown", |(_, text)| text.as_str());
+    let reason = format!("a span of {} bytes is too large for the output", message.payload.len());
+    let Some(topic) = desk.config.dead_letter_topic.clone() else {
+        let doing = format!("dropped a span of shard {} (source {source})", segment.shard);
+        desk.troubles.warn(&doing, &Error::temporary(reason));
+        flight.dropped += 1;
+        return;
+    };
+    let headers: [(&str, Option<&[u8]>); 3] = [
+        ("spanbufd-reason", Some(reason.as_bytes())),
+        ("spanbufd-topic", Some(desk.config.input_topic.as_bytes())),
+        ("spanbufd-source", Some(source.as_bytes())),
+    ];
+    // Its own topic may take larger messages; the span's bytes stay in the input topic.
+    let letter = Letter { topic: &topic, key: None, payload: None, headers: &headers };
+    flight.dead_letters += 1;
+    post(desk, flights, flight, &letter, true);
+}

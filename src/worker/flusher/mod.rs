@@ -1,0 +1,268 @@
+//! The flusher: takes what is due from the store to Kafka, then settles it.
+//!
+//! One process serves one shard group and is the only one of its daemon that settles there
+//! (P2). Nothing is settled before Kafka has acknowledged all of it (P8), so a crash at any
+//! line delivers again and never loses.
+//!
+//! Waiting never blocks the loop: acknowledgements arrive between two turns, and each turn
+//! beats the heart once, whether or not work got done (P3).
+
+mod flight;
+mod held;
+mod letter;
+mod round;
+
+use crate::board::words::{ShardWord, WorkerWord};
+use crate::config::Config;
+use crate::error::{Kind, Result};
+use crate::kafka::producer::Producer;
+use crate::segment::{EventMs, ShardId};
+use crate::store::redis::RedisStore;
+use crate::sys::time;
+use crate::worker::{Backoff, Berth, Repeats, Waiting, exit_status};
+use flight::Flights;
+use held::Held;
+use std::time::Duration;
+
+/// The longest sleep: bounds how late a moved deadline or a shard meant for us is seen.
+const SLEEP_MAX: Duration = Duration::from_millis(20);
+
+/// Bytes produced and not yet acknowledged, at most, counted raw (the client's queue is larger).
+const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
+
+/// How often the board is searched for shards meant for us.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Everything a flusher has besides its shards; handed to the parts of a turn.
+struct Desk<'a> {
+    config: &'a Config,
+    berth: &'a Berth<'a>,
+    store: RedisStore,
+    producer: Producer,
+    store_backoff: Backoff,
+    kafka_backoff: Backoff,
+    troubles: Repeats,
+    /// The smallest message that the broker refused for its size; larger ones are split.
+    refused_bytes: usize,
+    /// The same for the dead-letter topic; larger letters go without their payload.
+    letter_refused_bytes: usize,
+}
+
+impl Desk<'_> {
+    /// A broker refused a message for its size: remembered, so that the next try is smaller.
+    fn too_large(&mut self, bytes: usize, is_letter: bool) {
+        let (refused, topic) = if is_letter {
+            (&mut self.letter_refused_bytes, "dead-letter")
+        } else {
+            (&mut self.refused_bytes, "output")
+        };
+        *refused = (*refused).min(bytes);
+        log::warn!("the {topic} topic takes no message of {bytes} bytes; smaller ones from now on");
+    }
+}
+
+/// The process's main function; returns its exit status.
+pub fn main(config: &Config, berth: &Berth<'_>) -> i32 {
+    exit_status(run(config, berth))
+}
+
+fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
+    let mut flusher = Flusher {
+        desk: Desk {
+            config,
+            berth,
+            store: RedisStore::open(config)?,
+            producer: Producer::open(config, berth.number)?,
+            store_backoff: Backoff::new(),
+            kafka_backoff: Backoff::new(),
+            troubles: Repeats::new(),
+            refused_bytes: usize::MAX,
+            letter_refused_bytes: usize::MAX,
+        },
+        held: Vec::new(),
+        flights: Flights::new(),
+        searched_at: Duration::ZERO,
+    };
+    loop {
+        flusher.turn()?;
+        if berth.stopping() && flusher.held.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+struct Flusher<'a> {
+    desk: Desk<'a>,
+    held: Vec<Held>,
+    flights: Flights,
+    searched_at: Duration,
+}
+
+impl Flusher<'_> {
+    /// One turn: take and let go, index, flush, settle, clean, sleep.
+    fn turn(&mut self) -> Result<()> {
+        self.desk.berth.beat();
+        let now = time::monotonic();
+        self.search(now);
+        if self.desk.store_backoff.is_over(now) {
+            let outcome = self.work(now);
+            self.sort(outcome)?;
+        }
+        self.report();
+        let wait = self.sleep_time(time::monotonic());
+        self.acknowledge(wait);
+        Ok(())
+    }
+
+    /// Sorts what failed, once: the store is away (try again), or this cannot go on.
+    fn sort(&mut self, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Ok(()) => {
+                self.desk.store_backoff.worked();
+                self.desk.berth.waiting_for(Waiting::Nothing);
+                Ok(())
+            }
+            Err(error) if error.kind() == Kind::Temporary => {
+                self.desk.store_backoff.failed(time::monotonic());
+                self.desk.berth.waiting_for(Waiting::Redis);
+                self.desk.troubles.warn("the store does not answer; nothing is flushed", &error);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn work(&mut self, now: Duration) -> Result<()> {
+        for held in &mut self.held {
+            held.follow(&mut self.desk, now)?;
+            self.desk.berth.beat();
+        }
+        self.flush()?;
+        for held in &mut self.held {
+            held.settle(&mut self.desk)?;
+            if !self.flights.any(held.shard) {
+                held.clean(&mut self.desk, now)?;
+            }
+            held.renew(&mut self.desk, now)?;
+        }
+        self.let_go();
+        Ok(())
+    }
+
+    // --- which shards are ours ---
+
+    /// Takes free shards that are meant for us; marks those that are not any more.
+    fn search(&mut self, now: Duration) {
+        if now.saturating_sub(self.searched_at) < SEARCH_INTERVAL {
+            return;
+        }
+        self.searched_at = now;
+        let berth = self.desk.berth;
+        let stopping = berth.stopping();
+        for held in &mut self.held {
+            held.leaving = stopping || !is_desired(berth, held.shard);
+        }
+        if stopping {
+            return;
+        }
+        for number in 0..berth.board.max_shards() {
+            let shard = ShardId(number);
+            if !is_desired(berth, shard) || self.held.iter().any(|held| held.shard == shard) {
+                continue;
+            }
+            if let Some(slot) = berth.board.shard(shard)
+                && slot.take(berth.number)
+            {
+                slot.set_offset(ShardWord::Floor, None);
+                self.held.push(Held::new(shard, now));
+            }
+        }
+    }
+
+    /// Gives back the shards that are not ours any more, once nothing of them is in flight
+    /// and everything is settled.
+    fn let_go(&mut self) {
+        let berth = self.desk.berth;
+        let flights = &self.flights;
+        self.held.retain(|held| {
+            if !held.leaving || flights.any(held.shard) || held.has_unsettled() {
+                return true;
+            }
+            if let Some(slot) = berth.board.shard(held.shard) {
+                slot.give_back(berth.number);
+            }
+            false
+        });
+    }
+
+    // --- flushing ---
+
+    /// Starts rounds until nothing is due or enough is in flight.
+    fn flush(&mut self) -> Result<()> {
+        if !self.desk.kafka_backoff.is_over(time::monotonic()) {
+            return Ok(());
+        }
+        for held in &mut self.held {
+            while self.flights.bytes() < IN_FLIGHT_BYTES_MAX {
+                let room = IN_FLIGHT_BYTES_MAX - self.flights.bytes();
+                let due = held.due(&self.desk, room);
+                if due.is_empty() {
+                    break;
+                }
+                round::start(&mut self.desk, held, &mut self.flights, due)?;
+                self.desk.berth.beat();
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves the producer and turns its outcomes into settled chunks, or into work again.
+    fn acknowledge(&mut self, wait: Duration) {
+        for flight in self.flights.land_empty() {
+            flight::finish(&mut self.desk, &mut self.held, flight);
+        }
+        for outcome in self.desk.producer.poll(wait) {
+            flight::landed(&mut self.desk, &mut self.held, &mut self.flights, outcome);
+        }
+    }
+
+    /// Until the next deadline or the next look at the board, whichever is sooner. Clocks run
+    /// at the speed of the monotonic clock at most.
+    fn sleep_time(&self, now: Duration) -> Duration {
+        let longest = SLEEP_MAX.min((self.searched_at + SEARCH_INTERVAL).saturating_sub(now));
+        if !self.desk.store_backoff.is_over(now) {
+            return SLEEP_MAX;
+        }
+        if self.held.iter().any(|held| held.is_behind(&self.desk)) {
+            return Duration::ZERO;
+        }
+        if self.flights.bytes() >= IN_FLIGHT_BYTES_MAX || !self.desk.kafka_backoff.is_over(now) {
+            return longest;
+        }
+        self.held.iter().filter_map(|held| held.until_due(&self.desk)).fold(longest, Duration::min)
+    }
+
+    // --- the board ---
+
+    fn report(&mut self) {
+        let slot = self.desk.berth.board.flusher(self.desk.berth.number);
+        let index_bytes = self.held.iter().map(Held::index_bytes).sum();
+        slot.set(WorkerWord::IndexBytes, index_bytes);
+        slot.set(WorkerWord::InFlightBytes, self.flights.bytes());
+        slot.add(WorkerWord::Turns, 1);
+        for held in &self.held {
+            held.report(&self.desk);
+        }
+    }
+}
+
+fn is_desired(berth: &Berth<'_>, shard: ShardId) -> bool {
+    let wanted = berth.number as u64 + 1;
+    berth.board.shard(shard).is_some_and(|slot| slot.get(ShardWord::Desired) == wanted)
+}
+
+/// The shard's clock as ingest last published it.
+fn clock(desk: &Desk<'_>, shard: ShardId) -> Option<EventMs> {
+    let at = desk.berth.board.shard(shard)?.get(ShardWord::Clock);
+    if at == 0 { None } else { Some(EventMs(at as i64)) }
+}

@@ -1,0 +1,222 @@
+//! One round: what is due → fetch its blocks → encode → produce.
+//!
+//! Each block is fetched and decompressed once a round, for all due segments in it. A round
+//! only starts messages; what becomes of them arrives later (`flight.rs`).
+
+use super::flight::{Flight, Flights, Ticket};
+use super::held::Held;
+use super::{Desk, letter};
+use crate::board::words::ShardWord;
+use crate::error::Result;
+use crate::kafka::producer::{Letter, Sent};
+use crate::segment::batch::{self, Block};
+use crate::segment::chunk::{Body, SpansBody};
+use crate::segment::encode::{self, Encoded, Outgoing, Segment};
+use crate::segment::index::{ChunkRef, DueName, DueSegment};
+use crate::segment::{BatchId, ShardId};
+use crate::store::Store;
+use crate::sys::time;
+use std::collections::HashMap;
+
+/// Decompressed blocks by batch and number.
+pub struct Blocks {
+    raw: HashMap<(BatchId, u32), Vec<u8>>,
+}
+
+impl Blocks {
+    /// The bytes of a chunk's body; `None` when the block is shorter than it should be.
+    pub fn body(&self, chunk: &ChunkRef) -> Option<&[u8]> {
+        let block = self.raw.get(&(chunk.batch, chunk.block_no))?;
+        let start = chunk.body_at as usize;
+        block.get(start..start.checked_add(chunk.body_bytes as usize)?)
+    }
+}
+
+/// Fetches and decompresses the blocks of these chunks, each once. `None` when one is missing
+/// or damaged: the store has a hole.
+pub fn read_blocks(
+    desk: &mut Desk<'_>,
+    shard: ShardId,
+    chunks: &[ChunkRef],
+) -> Result<Option<Blocks>> {
+    let mut wanted: Vec<(ShardId, BatchId, Block)> = Vec::new();
+    let mut numbers: Vec<(BatchId, u32)> = Vec::new();
+    let mut raw = HashMap::new();
+    for chunk in chunks {
+        let key = (chunk.batch, chunk.block_no);
+        if raw.insert(key, Vec::new()).is_none() {
+            wanted.push((shard, chunk.batch, chunk.block));
+            numbers.push(key);
+        }
+    }
+    let fetched = desk.store.fetch(&wanted)?;
+    for ((key, (_, _, block)), stored) in numbers.into_iter().zip(&wanted).zip(fetched) {
+        let Some(stored) = stored else { return Ok(None) };
+        match batch::unpack_block(block, &stored) {
+            Ok(bytes) => raw.insert(key, bytes),
+            Err(damage) => {
+                log::error!("shard {shard}: a block cannot be read: {}", damage.what);
+                return Ok(None);
+            }
+        };
+    }
+    Ok(Some(Blocks { raw }))
+}
+
+/// Starts the delivery of what is due. When the store has a hole, everything goes back and the
+/// index is built again, which finds the hole and mends it.
+pub fn start(
+    desk: &mut Desk<'_>,
+    held: &mut Held,
+    flights: &mut Flights,
+    due: Vec<DueSegment>,
+) -> Result<()> {
+    let chunks: Vec<ChunkRef> = due.iter().flat_map(|due| due.chunks.iter().copied()).collect();
+    let blocks = match read_blocks(desk, held.shard, &chunks) {
+        Ok(Some(blocks)) => blocks,
+        Ok(None) => {
+            log::warn!("shard {}: bytes are missing from the store", held.shard);
+            held.lose();
+            return Ok(());
+        }
+        Err(error) => {
+            give_back(held, due);
+            return Err(error);
+        }
+    };
+    for due in due {
+        if !start_one(desk, held, flights, &blocks, due) {
+            log::error!("shard {}: a chunk's body cannot be read", held.shard);
+            held.lose();
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn give_back(held: &mut Held, due: Vec<DueSegment>) {
+    if let Some(index) = held.index() {
+        for due in due {
+            index.give_back(due);
+        }
+    }
+}
+
+/// Starts one segment or one reject; false when its bodies cannot be read.
+fn start_one(
+    desk: &mut Desk<'_>,
+    held: &Held,
+    flights: &mut Flights,
+    blocks: &Blocks,
+    due: DueSegment,
+) -> bool {
+    let Some(bodies) = parse_bodies(blocks, &due) else { return false };
+    let mut flight = Flight::new(held.shard, held.taking, due);
+    match flight.due.segment {
+        Some(name) => {
+            let spans = bodies.into_iter().filter_map(|body| match body {
+                Body::Spans(spans) => Some(spans),
+                Body::Reject(_) => None,
+            });
+            send_segment(desk, flights, &mut flight, name, spans.collect());
+        }
+        None => {
+            for body in &bodies {
+                if let Body::Reject(reject) = body {
+                    letter::send_reject(desk, flights, &mut flight, reject);
+                }
+            }
+        }
+    }
+    flights.launch(flight);
+    true
+}
+
+fn parse_bodies<'b>(blocks: &'b Blocks, due: &DueSegment) -> Option<Vec<Body<'b>>> {
+    due.chunks
+        .iter()
+        .map(|chunk| batch::parse_body(blocks.body(chunk)?).ok())
+        .collect::<Option<Vec<_>>>()
+}
+
+fn send_segment(
+    desk: &mut Desk<'_>,
+    flights: &mut Flights,
+    flight: &mut Flight,
+    name: DueName,
+    bodies: Vec<SpansBody<'_>>,
+) {
+    let segment = Segment {
+        shard: flight.shard,
+        id: name.id,
+        has_root: name.has_root,
+        reason: flight.due.reason,
+        bodies,
+    };
+    let limit = message_limit(desk);
+    let Encoded { messages, duplicates } = encode::encode(&segment, limit);
+    flight.duplicates = duplicates;
+    if let Some(slot) = desk.berth.board.shard(flight.shard) {
+        slot.add(ShardWord::Duplicates, u64::from(duplicates));
+    }
+    for message in &messages {
+        if message.spans == 1 && message.payload.len() >= desk.refused_bytes {
+            letter::send_too_large(desk, flights, flight, &segment, message);
+        } else {
+            send_message(desk, flights, flight, message);
+        }
+    }
+}
+
+/// Bytes of spans in one message: the configured limit, or half of what the broker refused.
+fn message_limit(desk: &Desk<'_>) -> usize {
+    (desk.config.max_segment_bytes as usize).min(desk.refused_bytes / 2)
+}
+
+fn send_message(
+    desk: &mut Desk<'_>,
+    flights: &mut Flights,
+    flight: &mut Flight,
+    message: &Outgoing,
+) {
+    let headers: Vec<(&str, Option<&[u8]>)> =
+        message.headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
+    let topic = desk.config.output_topic.clone();
+    let letter =
+        Letter { topic: &topic, key: None, payload: Some(&message.payload), headers: &headers };
+    flight.spans += u64::from(message.spans);
+    post(desk, flights, flight, &letter, false);
+}
+
+/// Queues one message under a ticket of its own and notes it in the flight. What cannot be
+/// queued makes the flight fail, so that it is tried again.
+pub fn post(
+    desk: &mut Desk<'_>,
+    flights: &mut Flights,
+    flight: &mut Flight,
+    letter: &Letter<'_>,
+    is_letter: bool,
+) {
+    let number = flights.ticket();
+    let bytes = letter.payload.map_or(0, <[u8]>::len);
+    match desk.producer.send(number, letter) {
+        Ok(Sent::Queued) => {
+            desk.producer.seal(number);
+            flight.tickets.push(Ticket { number, bytes, is_letter });
+            flight.bytes += bytes as u64;
+        }
+        Ok(Sent::TooLarge) => {
+            desk.too_large(bytes, is_letter);
+            flight.failed = true;
+        }
+        Ok(Sent::Full) => {
+            desk.kafka_backoff.failed(time::monotonic());
+            flight.failed = true;
+        }
+        Err(error) => {
+            desk.kafka_backoff.failed(time::monotonic());
+            flight.failed = true;
+            desk.troubles.warn("cannot produce", &error);
+        }
+    }
+}

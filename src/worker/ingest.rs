@@ -1,1 +1,0 @@
-//! Ingest: Kafka to Redis.

@@ -1,0 +1,623 @@
+//! The ingest worker's shards: assigned, found, read, appended, committed, given back.
+//!
+//! Everything that can fail for one shard is kept to that shard; what fails for all (the store
+//! is away) leaves each shard where it is, to be tried again.
+
+use super::shard::{Pause, Phase, Shard, Taken};
+use crate::board::words::{OwnershipWord, ShardWord, WorkerWord};
+use crate::board::{OwnershipRow, ShardSlot};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::kafka::consumer::{Committed, Consumer, Message};
+use crate::segment::{Offset, ShardId};
+use crate::store::redis::RedisStore;
+use crate::store::{Append, Appended, Begun, Identity, Life, State, Store};
+use crate::sys::{random, time};
+use crate::worker::{Backoff, Berth, Repeats, Waiting};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often store and board are compared with what we believe, also when idle (P6).
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
+const HOLDER_GRACE: Duration = Duration::from_secs(1);
+
+/// Bound of one question to Kafka.
+const KAFKA_WAIT: Duration = Duration::from_secs(2);
+
+pub struct Desk<'a> {
+    pub config: &'a Config,
+    pub berth: &'a Berth<'a>,
+    store: RedisStore,
+    shards: BTreeMap<ShardId, Shard>,
+    identity: Option<Identity>,
+    /// Counts assignments, so that readers of the board can tell the newest.
+    generation: u64,
+    looked_at: Duration,
+    committed_at: Duration,
+    /// When a leaving shard is given up on: `rebalance-timeout` after the revocation.
+    leave_by: Duration,
+    store_backoff: Backoff,
+    kafka_backoff: Backoff,
+    troubles: Repeats,
+}
+
+impl<'a> Desk<'a> {
+    pub fn new(config: &'a Config, berth: &'a Berth<'a>, store: RedisStore) -> Desk<'a> {
+        Desk {
+            config,
+            berth,
+            store,
+            shards: BTreeMap::new(),
+            identity: None,
+            generation: 0,
+            looked_at: Duration::ZERO,
+            committed_at: Duration::ZERO,
+            leave_by: Duration::ZERO,
+            store_backoff: Backoff::new(),
+            kafka_backoff: Backoff::new(),
+            troubles: Repeats::new(),
+        }
+    }
+
+    pub fn shard_ids(&self) -> Vec<ShardId> {
+        self.shards.keys().copied().collect()
+    }
+
+    pub fn has_shards(&self) -> bool {
+        !self.shards.is_empty()
+    }
+
+    // --- what Kafka says ---
+
+    /// New shards: said on the board, so that a flusher is found for them.
+    pub fn assigned(&mut self, shards: &[ShardId]) {
+        let now = time::monotonic();
+        self.generation += 1;
+        for &id in shards {
+            let Some(row) = self.row(id) else {
+                log::error!(
+                    "partition {id} is not consumed: the board has slots for {} shards; \
+                     raise max-shards and restart",
+                    self.berth.board.max_shards()
+                );
+                continue;
+            };
+            row.set(OwnershipWord::Wanted, 1);
+            row.set(OwnershipWord::Assigned, self.generation + 1);
+            self.slot(id).set_offset(ShardWord::Position, None);
+            self.shards.insert(id, Shard::new(id, self.config, now));
+        }
+        log::info!("assigned {} shards: {}", shards.len(), list(shards));
+    }
+
+    /// The group wants shards back, or has taken them away.
+    pub fn revoked(&mut self, consumer: &Consumer, shards: &[ShardId], lost: bool) -> Result<()> {
+        if lost {
+            log::warn!("lost {} shards to the group: {}", shards.len(), list(shards));
+            for &id in shards {
+                self.disown(id);
+            }
+            return consumer.give_back(shards);
+        }
+        log::info!("giving back {} shards: {}", shards.len(), list(shards));
+        self.leave_by = time::monotonic() + self.config.rebalance_timeout;
+        let mut unknown = Vec::new();
+        for &id in shards {
+            match self.shards.get_mut(&id) {
+                // What is pending is still written; what is only drafted as well.
+                Some(shard) => shard.phase = Phase::Leaving,
+                None => unknown.push(id),
+            }
+        }
+        if unknown.is_empty() { Ok(()) } else { consumer.give_back(&unknown) }
+    }
+
+    fn disown(&mut self, id: ShardId) {
+        self.shards.remove(&id);
+        if let Some(row) = self.row(id) {
+            row.set(OwnershipWord::Wanted, 0);
+            row.set(OwnershipWord::Assigned, 0);
+        }
+    }
+
+    pub fn caught_up(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.get_mut(&id)
+            && shard.phase == Phase::Flowing
+        {
+            shard.clock.caught_up(time::monotonic());
+        }
+    }
+
+    /// Retention has eaten what stood at our position: that is loss, it is counted and said.
+    pub fn out_of_range(&mut self, consumer: &Consumer, id: ShardId) -> Result<()> {
+        let now = time::monotonic();
+        let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
+        consumer.pause(&[id])?;
+        let (low, high) = match consumer.watermarks(id, KAFKA_WAIT) {
+            Ok(range) => range,
+            Err(error) => {
+                shard.phase = Phase::Starting;
+                self.troubles.warn(&format!("cannot ask for the range of partition {id}"), &error);
+                return Ok(());
+            }
+        };
+        if shard.position < low {
+            log::error!(
+                "partition {id}: offsets {} to {low} are lost: retention removed them before they \
+                 were read; reading goes on at {low}; give the topic more retention",
+                shard.position
+            );
+            shard.skip_to(low, now);
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "partition {id} ends at offset {high}, before our position {}: the topic was \
+             truncated or made anew; reset the group's offsets to start over",
+            shard.position
+        )))
+    }
+
+    pub fn trouble(&mut self, what: &str) {
+        self.berth.waiting_for(Waiting::Kafka);
+        self.troubles.warn("Kafka (input)", &Error::temporary(what));
+    }
+
+    pub fn read(&mut self, message: &Message<'_>, now: Duration) -> Taken {
+        match self.shards.get_mut(&message.shard) {
+            Some(shard) => shard.read(message, self.config, now),
+            None => Taken::Ignored,
+        }
+    }
+
+    // --- into the store ---
+
+    /// Appends every ripe draft (`all`: every draft) and every batch that was refused before,
+    /// in one round trip.
+    pub fn append_ripe(&mut self, all: bool) -> Result<()> {
+        let now = time::monotonic();
+        if !self.store_backoff.is_over(now) {
+            return Ok(());
+        }
+        let mut ids = Vec::new();
+        let mut appends: Vec<Append> = Vec::new();
+        for shard in self.shards.values_mut() {
+            let leaving = shard.phase == Phase::Leaving && shard.has_draft();
+            if all || leaving || shard.is_ripe(self.config, now) {
+                shard.pack(self.config, now)?;
+            }
+            if let Some(pending) = &shard.pending {
+                ids.push(shard.id);
+                appends.push(pending.append.clone());
+            }
+        }
+        if appends.is_empty() {
+            return Ok(());
+        }
+        match self.store.append(&appends) {
+            Ok(answers) => {
+                for (id, answer) in ids.into_iter().zip(answers) {
+                    self.answered(id, answer);
+                }
+                self.berth.moved();
+            }
+            Err(error) => self.store_failed(&ids, error)?,
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, id: ShardId, answer: Appended) {
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        match answer {
+            Appended::Done => self.count_appended(id),
+            Appended::Stale => {
+                log::info!("shard {id}: the store stands elsewhere, reading again from there");
+                self.slot(id).add(ShardWord::Stale, 1);
+                self.find_again(id);
+            }
+            Appended::Lost => {
+                log::warn!("shard {id}: its buffer is gone from the store");
+                self.find_again(id);
+            }
+            Appended::Refused(why) => {
+                let leaving = shard.phase == Phase::Leaving;
+                shard.phase = if leaving { Phase::Leaving } else { Phase::Refused };
+                self.store_backoff.failed(time::monotonic());
+                self.berth.waiting_for(Waiting::Redis);
+                let error = Error::temporary(why);
+                self.troubles.warn(&format!("cannot append to shard {id}; paused"), &error);
+            }
+        }
+    }
+
+    fn find_again(&mut self, id: ShardId) {
+        self.slot(id).set_offset(ShardWord::Position, None);
+        match self.shards.get_mut(&id) {
+            // A leaving shard has nothing more to find: Kafka still has what was not appended.
+            Some(shard) if shard.phase == Phase::Leaving => {
+                shard.find_again();
+                shard.phase = Phase::Leaving;
+            }
+            Some(shard) => shard.find_again(),
+            None => {}
+        }
+    }
+
+    fn count_appended(&mut self, id: ShardId) {
+        self.store_backoff.worked();
+        let slot = self.slot(id);
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        let Some(pending) = shard.appended() else { return };
+        slot.add(ShardWord::Read, pending.tally.read);
+        slot.add(ShardWord::ReadBytes, pending.tally.bytes);
+        slot.add(ShardWord::Rejected, pending.tally.rejected);
+        slot.add(ShardWord::Gaps, pending.tally.gaps);
+        slot.add(ShardWord::Lost, pending.tally.lost);
+        if let Some(batch) = &pending.append.batch {
+            slot.add(ShardWord::Batches, 1);
+            slot.add(ShardWord::StoredBytes, batch.value.len() as u64);
+        }
+        slot.set_offset(ShardWord::Position, Some(shard.position));
+    }
+
+    /// No answer is known: each shard keeps its batch and tries the same again.
+    fn store_failed(&mut self, ids: &[ShardId], error: Error) -> Result<()> {
+        if error.kind() == crate::error::Kind::Config {
+            return Err(error);
+        }
+        for id in ids {
+            if let Some(shard) = self.shards.get_mut(id)
+                && shard.phase != Phase::Leaving
+            {
+                shard.phase = Phase::Refused;
+            }
+        }
+        self.store_backoff.failed(time::monotonic());
+        self.berth.waiting_for(Waiting::Redis);
+        self.troubles.warn("the store does not answer; all is paused", &error);
+        Ok(())
+    }
+
+    // --- looking after the shards ---
+
+    /// Finds positions, starts and pauses, compares with the store, commits, gives back.
+    pub fn look_after(&mut self, consumer: &Consumer) -> Result<()> {
+        let now = time::monotonic();
+        self.note_holders(now);
+        self.find(consumer, now)?;
+        self.flow(consumer, now)?;
+        if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
+            self.looked_at = now;
+            self.compare()?;
+        }
+        if now.saturating_sub(self.committed_at) >= self.config.commit_interval {
+            self.committed_at = now;
+            self.commit(consumer, false)?;
+        }
+        self.finish_leaving(consumer, now)
+    }
+
+    fn note_holders(&mut self, now: Duration) {
+        let board = self.berth.board;
+        for shard in self.shards.values_mut() {
+            if board.shard(shard.id).is_some_and(|slot| slot.holder().is_some()) {
+                shard.held_at = now;
+            }
+        }
+    }
+
+    /// Asks Kafka and the store where the shards stand that nobody knows of yet.
+    fn find(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
+        let wanted: Vec<ShardId> = self
+            .shards
+            .values()
+            .filter(|shard| shard.phase == Phase::Finding && shard.held_at == now)
+            .map(|shard| shard.id)
+            .collect();
+        if wanted.is_empty() || !self.kafka_backoff.is_over(now) || !self.store_backoff.is_over(now)
+        {
+            return Ok(());
+        }
+        match self.find_all(consumer, &wanted) {
+            Ok(()) => {
+                self.kafka_backoff.worked();
+                Ok(())
+            }
+            Err(error) if error.kind() == crate::error::Kind::Temporary => {
+                self.kafka_backoff.failed(time::monotonic());
+                self.troubles.warn("cannot find where to read", &error);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn find_all(&mut self, consumer: &Consumer, wanted: &[ShardId]) -> Result<()> {
+        let identity = self.identity(consumer)?;
+        let committed = consumer.committed(wanted, KAFKA_WAIT)?;
+        let states = self.store.look(wanted)?;
+        for ((id, committed), state) in committed.into_iter().zip(states) {
+            let committed = committed.map(|committed| committed.offset);
+            if let Some(state) = &state {
+                check_identity(id, &state.identity, &identity, &self.config.namespace)?;
+            }
+            let state = self.settle_position(consumer, id, committed, state, &identity)?;
+            self.adopt(id, &state);
+            self.berth.beat();
+        }
+        Ok(())
+    }
+
+    /// Decides where a shard begins. The committed offset is the floor: without a life a new
+    /// one begins there (P6), and a position below it means that all the store holds is delivered.
+    fn settle_position(
+        &mut self,
+        consumer: &Consumer,
+        id: ShardId,
+        committed: Option<Offset>,
+        state: Option<State>,
+        identity: &Identity,
+    ) -> Result<State> {
+        let floor = match committed {
+            Some(floor) => floor,
+            None => self.first_floor(consumer, id, state.is_some())?,
+        };
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.committed = Some(floor);
+        }
+        self.slot(id).set_offset(ShardWord::Committed, Some(floor));
+        match state {
+            Some(state) if committed.is_some() && state.position >= floor => Ok(state),
+            state => self.begin(id, identity, floor, state.map(|state| state.life)),
+        }
+    }
+
+    /// Nothing is committed: a group's very first start, or, where the store has a position, a
+    /// topic that was deleted and made again. What it resolves to is committed before anything
+    /// is read, so that a crash resolves it to the same.
+    fn first_floor(&mut self, consumer: &Consumer, id: ShardId, again: bool) -> Result<Offset> {
+        let floor = if again {
+            log::warn!(
+                "partition {id}: nothing is committed though the store has a position: the topic \
+                 was made anew; reading from its beginning"
+            );
+            consumer.watermarks(id, KAFKA_WAIT)?.0
+        } else {
+            consumer.start_from(id, KAFKA_WAIT)?
+        };
+        consumer.commit(&[(id, committed(floor))], true)?;
+        Ok(floor)
+    }
+
+    fn begin(
+        &mut self,
+        id: ShardId,
+        identity: &Identity,
+        floor: Offset,
+        replaces: Option<Life>,
+    ) -> Result<State> {
+        let life = Life(random::bits128()?);
+        match self.store.begin(id, identity, life, floor, replaces)? {
+            Begun::New(state) => {
+                self.slot(id).add(ShardWord::Lives, 1);
+                log::info!("shard {id}: a new life begins at offset {floor}");
+                Ok(state)
+            }
+            Begun::Found(state) => {
+                check_identity(id, &state.identity, identity, &self.config.namespace)?;
+                Ok(state)
+            }
+        }
+    }
+
+    fn adopt(&mut self, id: ShardId, state: &State) {
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.adopt(state);
+            self.slot(id).set_offset(ShardWord::Position, Some(state.position));
+        }
+    }
+
+    fn identity(&mut self, consumer: &Consumer) -> Result<Identity> {
+        if let Some(identity) = &self.identity {
+            return Ok(identity.clone());
+        }
+        let Some(cluster) = consumer.cluster_id(KAFKA_WAIT) else {
+            return Err(Error::temporary("no broker has answered yet"));
+        };
+        let identity = Identity {
+            cluster,
+            topic: self.config.input_topic.clone(),
+            group: self.config.group_id.clone(),
+        };
+        self.identity = Some(identity.clone());
+        Ok(identity)
+    }
+
+    /// Starts what is found and held, pauses what may not flow.
+    fn flow(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
+        let mut start = Vec::new();
+        let mut pause = Vec::new();
+        for shard in self.shards.values_mut() {
+            let held = now.saturating_sub(shard.held_at) <= HOLDER_GRACE;
+            let idle = shard.pending.is_none() && !shard.has_draft();
+            match shard.phase {
+                Phase::Starting if held => start.push((shard.id, shard.position)),
+                Phase::Flowing if !held && idle => shard.phase = Phase::Starting,
+                _ => {}
+            }
+            shard.clock.freeze(shard.phase != Phase::Flowing, now);
+            if shard.open && shard.phase != Phase::Flowing {
+                shard.open = false;
+                pause.push(shard.id);
+            }
+        }
+        if !pause.is_empty() {
+            consumer.pause(&pause)?;
+        }
+        self.start(consumer, &start)
+    }
+
+    fn start(&mut self, consumer: &Consumer, positions: &[(ShardId, Offset)]) -> Result<()> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        match consumer.start(positions, KAFKA_WAIT) {
+            Ok(started) => {
+                for id in started {
+                    if let Some(shard) = self.shards.get_mut(&id) {
+                        shard.phase = Phase::Flowing;
+                        shard.open = true;
+                    }
+                }
+            }
+            Err(error) => self.troubles.warn("cannot seek to the positions", &error),
+        }
+        Ok(())
+    }
+
+    /// A quiet shard must notice the loss of the store, too.
+    fn compare(&mut self) -> Result<()> {
+        let known: Vec<ShardId> = self
+            .shards
+            .values()
+            .filter(|shard| shard.life.is_some() && shard.pending.is_none())
+            .map(|shard| shard.id)
+            .collect();
+        if known.is_empty() || !self.store_backoff.is_over(time::monotonic()) {
+            return Ok(());
+        }
+        let states = match self.store.look(&known) {
+            Ok(states) => states,
+            Err(error) => return self.store_failed(&[], error),
+        };
+        self.store_backoff.worked();
+        for (id, state) in known.into_iter().zip(states) {
+            let Some(shard) = self.shards.get(&id) else { continue };
+            if !state.as_ref().is_some_and(|state| shard.agrees(state)) {
+                log::warn!("shard {id}: the store is not what we left there; believing it");
+                self.find_again(id);
+            }
+        }
+        Ok(())
+    }
+
+    // --- the floor ---
+
+    /// Commits each shard's floor as the flushers report it: it only grows, and it never
+    /// passes what is read.
+    fn commit(&mut self, consumer: &Consumer, wait: bool) -> Result<()> {
+        let mut commits = Vec::new();
+        for shard in self.shards.values() {
+            let Some(slot) = self.berth.board.shard(shard.id) else { continue };
+            let Some(floor) = slot.offset(ShardWord::Floor) else { continue };
+            let grows = shard.committed.is_some_and(|committed| floor > committed);
+            if grows && shard.life.is_some() && floor <= shard.position {
+                commits.push((shard.id, committed(floor)));
+            }
+        }
+        if commits.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = consumer.commit(&commits, wait) {
+            self.troubles.warn("cannot commit the floor", &error);
+            return Ok(());
+        }
+        for (id, committed) in commits {
+            self.slot(id).set_offset(ShardWord::Committed, Some(committed.offset));
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.committed = Some(committed.offset);
+            }
+        }
+        Ok(())
+    }
+
+    // --- giving back ---
+
+    /// A leaving shard goes when its batch is written and its flusher has let go.
+    fn finish_leaving(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
+        let late = now >= self.leave_by;
+        let mut gone = Vec::new();
+        for shard in self.shards.values().filter(|shard| shard.phase == Phase::Leaving) {
+            let written = shard.pending.is_none() && !shard.has_draft();
+            let Some(row) = self.row(shard.id) else { continue };
+            if written || late {
+                row.set(OwnershipWord::Wanted, 0);
+            }
+            let free = self.slot(shard.id).holder().is_none();
+            if (written && free) || late {
+                gone.push(shard.id);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.commit(consumer, true)?;
+        for &id in &gone {
+            self.disown(id);
+        }
+        consumer.give_back(&gone)
+    }
+
+    // --- the board ---
+
+    /// Publishes clocks and states. Constant cost per shard.
+    pub fn report(&mut self) {
+        let now = time::monotonic();
+        for shard in self.shards.values() {
+            let Some(slot) = self.berth.board.shard(shard.id) else { continue };
+            slot.set(ShardWord::Clock, shard.safe_clock(now).map_or(0, |at| at.0.max(0) as u64));
+            slot.set(ShardWord::Frozen, u64::from(shard.phase != Phase::Flowing));
+            let held = now.saturating_sub(shard.held_at) <= HOLDER_GRACE;
+            let pause = match shard.phase {
+                _ if !held => Pause::NoHolder,
+                Phase::Flowing => Pause::Flowing,
+                Phase::Refused => Pause::Refused,
+                Phase::Finding | Phase::Starting | Phase::Leaving => Pause::Starting,
+            };
+            slot.set(ShardWord::Paused, pause as u64);
+        }
+        if self.store_backoff.is_over(now) && self.kafka_backoff.is_over(now) {
+            self.berth.waiting_for(Waiting::Nothing);
+        }
+        self.worker().add(WorkerWord::Turns, 1);
+    }
+
+    fn worker(&self) -> crate::board::WorkerSlot<'a> {
+        self.berth.board.ingest(self.berth.number)
+    }
+
+    fn row(&self, id: ShardId) -> Option<OwnershipRow<'a>> {
+        self.berth.board.ownership(self.berth.number, id)
+    }
+
+    /// Only shards that have a slot are ever kept, so a missing slot is a bug.
+    fn slot(&self, id: ShardId) -> ShardSlot<'a> {
+        match self.berth.board.shard(id) {
+            Some(slot) => slot,
+            None => panic!("shard {id} was taken without a slot on the board"),
+        }
+    }
+}
+
+fn committed(offset: Offset) -> Committed {
+    Committed { offset, metadata: String::new() }
+}
+
+fn list(shards: &[ShardId]) -> String {
+    let names: Vec<String> = shards.iter().map(ShardId::to_string).collect();
+    names.join(",")
+}
+
+/// Another cluster, topic or group under our keys is never taken over.
+fn check_identity(id: ShardId, found: &Identity, ours: &Identity, namespace: &str) -> Result<()> {
+    if found == ours {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the keys of shard {id} in namespace {namespace} belong to topic {} of cluster {}, read by \
+         group {}; we read topic {} of cluster {} as group {}; give this instance a namespace of \
+         its own",
+        found.topic, found.cluster, found.group, ours.topic, ours.cluster, ours.group
+    )))
+}

@@ -1,0 +1,101 @@
+//! Ingest: Kafka to the store. poll → span → chunk → batch → append → report.
+//!
+//! Kafka is polled in every turn, also while the store is away, so that the group membership
+//! survives. A shard is read only while a flusher of this daemon holds it, so a flusher that
+//! cannot start never fills Redis. The loop decides nothing about positions by itself: what
+//! the store says is believed, what it does not know is read again from the committed floor
+//! (P5, P6).
+
+mod desk;
+mod shard;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::kafka::consumer::{Consumer, Event};
+use crate::segment::ShardId;
+use crate::store::redis::RedisStore;
+use crate::sys::time;
+use crate::worker::{Berth, exit_status};
+use desk::Desk;
+use shard::Taken;
+use std::time::Duration;
+
+/// The longest wait for a message: bounds how stale the clock on the board gets.
+const POLL_WAIT: Duration = Duration::from_millis(10);
+
+/// Messages taken in one turn before the drafts are looked at again.
+const MESSAGES_PER_TURN: usize = 10_000;
+
+/// The process's main function; returns its exit status.
+pub fn main(config: &Config, berth: &Berth<'_>) -> i32 {
+    exit_status(run(config, berth))
+}
+
+fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
+    let consumer = Consumer::open(config, berth.number)?;
+    let mut desk = Desk::new(config, berth, RedisStore::open(config)?);
+    while !berth.stopping() {
+        turn(&consumer, &mut desk)?;
+    }
+    leave(&consumer, &mut desk)?;
+    consumer.close(Duration::from_secs(5));
+    Ok(())
+}
+
+/// One turn: read, append, look after the shards, report.
+fn turn(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
+    desk.berth.beat();
+    read(consumer, desk)?;
+    desk.append_ripe(false)?;
+    desk.look_after(consumer)?;
+    desk.report();
+    Ok(())
+}
+
+/// Takes what Kafka has, until a draft is full or there is nothing more.
+fn read(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
+    let now = time::monotonic();
+    let mut wait = POLL_WAIT;
+    for _ in 0..MESSAGES_PER_TURN {
+        let Some(event) = consumer.poll(wait) else { return Ok(()) };
+        wait = Duration::ZERO;
+        match event {
+            Event::Message(message) => {
+                if desk.read(&message, now) == Taken::Full {
+                    return Ok(());
+                }
+            }
+            other => handle(consumer, desk, other)?,
+        }
+    }
+    Ok(())
+}
+
+/// Everything that is not a message.
+fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<()> {
+    match event {
+        Event::Message(_) => {}
+        Event::CaughtUp(shard) => desk.caught_up(shard),
+        Event::Assigned(shards) => desk.assigned(&shards),
+        Event::Revoked { shards, lost } => desk.revoked(consumer, &shards, lost)?,
+        Event::OutOfRange { shard } => desk.out_of_range(consumer, shard)?,
+        Event::Trouble(what) => desk.trouble(&what),
+        Event::Fatal(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// The ordered end: append what is held, let the flushers finish, commit, go. What cannot be
+/// done in time stays in Kafka and in the store for the next start.
+fn leave(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
+    let shards: Vec<ShardId> = desk.shard_ids();
+    desk.revoked(consumer, &shards, false)?;
+    let deadline = time::monotonic() + desk.config.shutdown_timeout.mul_f64(0.8);
+    while desk.has_shards() && time::monotonic() < deadline {
+        turn(consumer, desk)?;
+    }
+    if desk.has_shards() {
+        log::warn!("stopping without having finished {} shards", desk.shard_ids().len());
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! One shard as ingest reads it: where it stands, what it holds, why it waits.
+//!
+//! A shard is read only in [`Phase::Flowing`]. Whatever else happens (a refusal, a lost
+//! life, a missing holder), it leaves that phase, all that still arrives for it is thrown
+//! away, and it comes back through a seek to its position (P5).
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::kafka::consumer::Message;
+use crate::segment::batch::{self, Place};
+use crate::segment::chunk::{Draft, RejectBody};
+use crate::segment::clock::Clock;
+use crate::segment::span::{self, Reject, Span};
+use crate::segment::{BatchId, EventMs, Offset, ShardId};
+use crate::store::{Append, Life, State};
+use crate::sys::{random, time};
+use std::time::Duration;
+
+/// What a shard is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Ours, but nobody knows yet where it stands: ask Kafka and the store.
+    Finding,
+    /// The store stands where we do: seek there and let it flow.
+    Starting,
+    /// Being read.
+    Flowing,
+    /// The store refused a batch for now; the same one is tried again.
+    Refused,
+    /// The group wants it back: nothing is read any more.
+    Leaving,
+}
+
+/// Why nothing is read of a shard: the board's word `paused`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Pause {
+    Flowing = 0,
+    Starting = 1,
+    Refused = 2,
+    NoHolder = 3,
+}
+
+/// What reading one message did to its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Not ours to read now, or read already.
+    Ignored,
+    /// It is in the draft.
+    Drafted,
+    /// It is in the draft, and the draft is full.
+    Full,
+}
+
+pub struct Shard {
+    pub id: ShardId,
+    pub phase: Phase,
+    /// The life that the store and we agree on; `None` while finding.
+    pub life: Option<Life>,
+    /// Position and tip of the store, as far as we know.
+    pub position: Offset,
+    pub tip: Option<BatchId>,
+    /// The offset behind the last message read.
+    pub next: Offset,
+    pub clock: Clock,
+    /// The batch that is on its way into the store, with what it will have counted.
+    pub pending: Option<Pending>,
+    /// What the group has committed, as far as we know.
+    pub committed: Option<Offset>,
+    /// When a flusher last held the shard (monotonic).
+    pub held_at: Duration,
+    /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
+    pub open: bool,
+    draft: Draft,
+    drafted_at: Duration,
+    /// The time of the first span that is read and not yet in the store.
+    unstored_ms: Option<EventMs>,
+    tally: Tally,
+}
+
+/// An append with what it adds to the shard's counters once it counts.
+pub struct Pending {
+    pub append: Append,
+    pub tally: Tally,
+}
+
+/// What a draft holds, for the counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub read: u64,
+    pub bytes: u64,
+    pub rejected: u64,
+    pub gaps: u64,
+    pub lost: u64,
+}
+
+impl Shard {
+    pub fn new(id: ShardId, config: &Config, now: Duration) -> Shard {
+        let spread = config.timeout.min(config.root_timeout).as_millis() as i64;
+        Shard {
+            id,
+            phase: Phase::Finding,
+            life: None,
+            position: Offset(0),
+            tip: None,
+            next: Offset(0),
+            clock: Clock::resume(None),
+            pending: None,
+            committed: None,
+            held_at: now,
+            open: false,
+            draft: Draft::new(spread.max(1)),
+            drafted_at: now,
+            unstored_ms: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes over what the store says: from here on we agree with it.
+    pub fn adopt(&mut self, state: &State) {
+        self.forget();
+        self.life = Some(state.life);
+        self.position = state.position;
+        self.tip = state.tip;
+        self.next = state.position;
+        self.clock = Clock::resume(state.clock);
+        self.phase = Phase::Starting;
+    }
+
+    /// Throws away all that was read and is not in the store; the store knows better.
+    pub fn find_again(&mut self) {
+        self.forget();
+        self.life = None;
+        self.phase = Phase::Finding;
+    }
+
+    fn forget(&mut self) {
+        self.draft.clear();
+        self.tally = Tally::default();
+        self.pending = None;
+        self.unstored_ms = None;
+    }
+
+    /// The clock as deadlines may see it: it does not pass a span that is read and not yet in
+    /// the store, so that no segment falls due before a span that belongs to it is indexed.
+    pub fn safe_clock(&self, now: Duration) -> Option<EventMs> {
+        self.unstored_ms.or_else(|| self.clock.read(now))
+    }
+
+    /// The store stands exactly where we believe it does.
+    pub fn agrees(&self, state: &State) -> bool {
+        self.life == Some(state.life) && self.position == state.position && self.tip == state.tip
+    }
+
+    /// Reads one message into the draft.
+    pub fn read(&mut self, message: &Message<'_>, config: &Config, now: Duration) -> Taken {
+        if self.phase != Phase::Flowing || message.offset < self.next {
+            return Taken::Ignored;
+        }
+        // Transaction markers and compaction leave gaps; they are counted, not guessed away.
+        self.tally.gaps += message.offset.0.abs_diff(self.next.0);
+        self.next = Offset(message.offset.0 + 1);
+        if self.draft.is_empty() {
+            self.drafted_at = now;
+        }
+        let wall = EventMs(time::wall_ms());
+        let at = self.clock.arrive(message.timestamp_ms.map(EventMs), wall, now);
+        self.unstored_ms.get_or_insert(at);
+        self.draft_message(message, config, at);
+        if self.is_full(config) { Taken::Full } else { Taken::Drafted }
+    }
+
+    fn draft_message(&mut self, message: &Message<'_>, config: &Config, at: EventMs) {
+        self.tally.read += 1;
+        match parse(message, config) {
+            Ok(span) => {
+                self.tally.bytes += span.payload.len() as u64;
+                self.draft.add(&span, message.offset, at);
+            }
+            Err(reject) => {
+                self.tally.rejected += 1;
+                self.draft.reject(&reject_body(message, &reject), at);
+            }
+        }
+    }
+
+    fn is_full(&self, config: &Config) -> bool {
+        self.draft.len() >= config.max_batch_size as usize
+            || self.draft.bytes() as u64 >= config.max_batch_bytes
+    }
+
+    /// The draft has waited long enough, or is full.
+    pub fn is_ripe(&self, config: &Config, now: Duration) -> bool {
+        !self.draft.is_empty()
+            && (self.is_full(config)
+                || now.saturating_sub(self.drafted_at) >= config.max_batch_time)
+    }
+
+    pub fn has_draft(&self) -> bool {
+        !self.draft.is_empty()
+    }
+
+    /// Packs the draft into the next batch of the chain, under a fresh id. Nothing to pack and
+    /// nothing pending is no error: then `pending` stays empty.
+    pub fn pack(&mut self, config: &Config, now: Duration) -> Result<()> {
+        let Some(life) = self.life else { return Ok(()) };
+        if self.pending.is_some() || self.draft.is_empty() {
+            return Ok(());
+        }
+        let clock = self.clock.read(now).unwrap_or(EventMs(time::wall_ms()));
+        let place = Place {
+            id: BatchId(random::bits128()?),
+            previous: self.tip,
+            start: self.position,
+            next: self.next,
+            clock,
+        };
+        let batch = batch::pack(&mut self.draft, place, config.compression);
+        self.draft.clear();
+        self.pending = Some(Pending {
+            append: Append {
+                shard: self.id,
+                life,
+                position: self.position,
+                tip: self.tip,
+                next: self.next,
+                clock,
+                batch: Some(batch),
+            },
+            tally: std::mem::take(&mut self.tally),
+        });
+        Ok(())
+    }
+
+    /// Moves the position over offsets that retention ate: they are lost, and counted so.
+    pub fn skip_to(&mut self, earliest: Offset, now: Duration) {
+        let Some(life) = self.life else { return };
+        self.forget();
+        self.next = earliest;
+        self.phase = Phase::Refused;
+        self.pending = Some(Pending {
+            append: Append {
+                shard: self.id,
+                life,
+                position: self.position,
+                tip: self.tip,
+                next: earliest,
+                clock: self.clock.read(now).unwrap_or(EventMs(time::wall_ms())),
+                batch: None,
+            },
+            tally: Tally { lost: earliest.0.abs_diff(self.position.0), ..Tally::default() },
+        });
+    }
+
+    /// The pending batch counts: we stand behind it. Returns it for the counters.
+    pub fn appended(&mut self) -> Option<Pending> {
+        let pending = self.pending.take()?;
+        if self.draft.is_empty() {
+            self.unstored_ms = None;
+        }
+        self.position = pending.append.next;
+        if let Some(batch) = &pending.append.batch {
+            self.tip = Some(batch.header.id);
+        }
+        // While it was refused, what arrived was thrown away: come back through a seek.
+        if self.phase == Phase::Refused {
+            self.next = self.position;
+            self.phase = Phase::Starting;
+        }
+        Some(pending)
+    }
+}
+
+fn parse<'m>(message: &'m Message<'_>, config: &Config) -> std::result::Result<Span<'m>, Reject> {
+    match message.payload() {
+        Some(payload) => span::parse(payload, config.validate),
+        None => Err(Reject { reason: "tombstone: a message without a payload".to_owned() }),
+    }
+}
+
+fn reject_body<'m>(message: &'m Message<'_>, reject: &'m Reject) -> RejectBody<'m> {
+    RejectBody {
+        offset: message.offset,
+        timestamp_ms: message.timestamp_ms,
+        reason: &reject.reason,
+        payload: message.payload(),
+        key: message.key(),
+        headers: message.headers(),
+    }
+}
