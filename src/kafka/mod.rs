@@ -8,3 +8,4 @@
 pub mod consumer;
 pub mod mock;
 pub mod producer;
+pub mod tap;

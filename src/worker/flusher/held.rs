@@ -27,6 +27,9 @@ const CLEAN_BYTES_MAX: u64 = 4 << 20;
 /// Headers read in one round trip while an index is built.
 const HEADERS_PER_PAGE: usize = 256;
 
+/// How often a shard without a life is asked for.
+const TAKE_INTERVAL: Duration = Duration::from_millis(100);
+
 /// After an epoch was lost: two believers must not steal a shard from each other for ever.
 const RETAKE_FIRST: Duration = Duration::from_secs(1);
 const RETAKE_LONGEST: Duration = Duration::from_secs(30);
@@ -198,7 +201,11 @@ impl Held {
 
     fn take(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
         let epoch = Epoch(random::bits128()?);
-        let Some(taken) = desk.store.take(self.shard, epoch)? else { return Ok(()) };
+        let Some(taken) = desk.store.take(self.shard, epoch)? else {
+            // Lost, and ingest has not yet begun again.
+            self.take_at = now + TAKE_INTERVAL;
+            return Ok(());
+        };
         desk.berth.beat();
         let headers = if taken.whole() { self.read_headers(desk, &taken)? } else { None };
         let Some(headers) = headers else { return self.drop_life(desk, epoch, &taken) };
