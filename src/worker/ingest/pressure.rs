@@ -1,0 +1,146 @@
+//! Backpressure: when a shard is not read, because what follows it cannot keep up.
+//!
+//! Each shard is judged alone, from words of the board: one slow flusher pauses its own
+//! partitions and no others. The memory of the store is the one cause that holds all.
+
+use crate::segment::{EventMs, Offset};
+use std::time::Duration;
+
+/// A deadline counts as missed this long after it, by the shard's clock.
+const SLACK_MS: i64 = 1000;
+
+/// Paused for memory, a shard goes on when the use has fallen this much below the limit.
+const HYSTERESIS_PERCENT: u64 = 5;
+
+/// What the board says of one shard's flusher.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    pub clock: Option<EventMs>,
+    /// The earliest deadline that is not yet being delivered; `None` when nothing is open.
+    pub next_due: Option<EventMs>,
+    pub position: Option<Offset>,
+    pub indexed: Option<Offset>,
+    /// The holder's indexes use more than `max-index-bytes`.
+    pub index_full: bool,
+}
+
+/// One shard's backpressure over time.
+#[derive(Clone, Debug, Default)]
+pub struct Pressure {
+    behind_since: Option<Duration>,
+    indexed: Option<Offset>,
+    indexed_at: Duration,
+}
+
+impl Pressure {
+    /// Whether the shard must wait: its flusher has missed deadlines, or has not indexed
+    /// anything of what is there, for `limit`; or its index is full.
+    pub fn holds(&mut self, facts: &Facts, limit: Duration, now: Duration) -> bool {
+        if self.indexed != facts.indexed || facts.indexed >= facts.position {
+            self.indexed = facts.indexed;
+            self.indexed_at = now;
+        }
+        let stuck = now.saturating_sub(self.indexed_at) >= limit;
+        if !misses_deadlines(facts) {
+            self.behind_since = None;
+            return stuck || facts.index_full;
+        }
+        let since = *self.behind_since.get_or_insert(now);
+        stuck || facts.index_full || now.saturating_sub(since) >= limit
+    }
+}
+
+fn misses_deadlines(facts: &Facts) -> bool {
+    match (facts.clock, facts.next_due) {
+        (Some(clock), Some(due)) => clock.since(due) > SLACK_MS,
+        _ => false,
+    }
+}
+
+/// The store's memory as one share of its limit, with hysteresis.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    short: bool,
+}
+
+impl Memory {
+    /// Whether memory is short: `used` of `limit` bytes (0: unknown, never short) is above
+    /// `percentage`, or was and has not fallen well below it yet.
+    pub fn is_short(&mut self, used: u64, limit: u64, percentage: u64) -> bool {
+        if limit == 0 {
+            self.short = false;
+            return false;
+        }
+        let share = u128::from(used) * 100 / u128::from(limit);
+        let bound = if self.short { percentage.saturating_sub(HYSTERESIS_PERCENT) } else { percentage };
+        self.short = share > u128::from(bound);
+        self.short
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn behind() -> Facts {
+        Facts {
+            clock: Some(EventMs(100_000)),
+            next_due: Some(EventMs(90_000)),
+            position: Some(Offset(5)),
+            indexed: Some(Offset(5)),
+            index_full: false,
+        }
+    }
+
+    #[test]
+    fn a_shard_is_held_when_deadlines_are_missed_for_the_whole_limit() {
+        let mut pressure = Pressure::default();
+        assert!(!pressure.holds(&behind(), LIMIT, at(0)));
+        assert!(!pressure.holds(&behind(), LIMIT, at(9)));
+        assert!(pressure.holds(&behind(), LIMIT, at(10)));
+    }
+
+    #[test]
+    fn catching_up_once_forgives() {
+        let mut pressure = Pressure::default();
+        pressure.holds(&behind(), LIMIT, at(0));
+        let fine = Facts { next_due: Some(EventMs(99_500)), ..behind() };
+        assert!(!pressure.holds(&fine, LIMIT, at(9)));
+        assert!(!pressure.holds(&behind(), LIMIT, at(11)));
+    }
+
+    #[test]
+    fn a_flusher_that_indexes_nothing_holds_its_shard() {
+        let mut pressure = Pressure::default();
+        let stuck = Facts { next_due: None, indexed: Some(Offset(3)), ..behind() };
+        assert!(!pressure.holds(&stuck, LIMIT, at(0)));
+        assert!(pressure.holds(&stuck, LIMIT, at(10)));
+        let moving = Facts { indexed: Some(Offset(4)), ..stuck };
+        assert!(!pressure.holds(&moving, LIMIT, at(11)));
+    }
+
+    #[test]
+    fn nothing_open_is_not_behind() {
+        let mut pressure = Pressure::default();
+        let idle = Facts { next_due: None, ..behind() };
+        assert!(!pressure.holds(&idle, LIMIT, at(0)));
+        assert!(!pressure.holds(&idle, LIMIT, at(100)));
+    }
+
+    #[test]
+    fn memory_goes_on_only_well_below_the_limit() {
+        let mut memory = Memory::default();
+        assert!(!memory.is_short(80, 100, 80));
+        assert!(memory.is_short(81, 100, 80));
+        assert!(memory.is_short(76, 100, 80));
+        assert!(!memory.is_short(75, 100, 80));
+        assert!(!memory.is_short(80, 100, 80));
+        assert!(!memory.is_short(u64::MAX, 0, 80));
+    }
+}
