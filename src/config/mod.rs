@@ -1,8 +1,26 @@
 //! Every option, once: flag over environment over file over default, one immutable `Config`.
+//!
+//! `table` lists the options, `kind` and `value` read and print them, `file` and `load`
+//! gather them, `rules` holds what two options may not say together, `secret` what must not
+//! be seen. `Config` is made once, by [`load`], and travels as `&Config`; no global. Nothing
+//! here touches Kafka, Redis or the board.
 #![forbid(unsafe_code)]
+
+pub mod date;
+mod file;
+mod kind;
+mod load;
+pub mod nearest;
+mod rules;
+pub mod secret;
+pub mod table;
+pub mod value;
+
+pub use load::{Accepts, Loaded, Origin, Setting, add_options, load};
 
 use crate::segment::batch::Compression;
 use crate::segment::span::Validate;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where a group's very first start begins.
@@ -45,6 +63,8 @@ pub struct Config {
     pub kafka_consumer: Vec<(String, String)>,
     pub kafka_producer: Vec<(String, String)>,
     pub redis_url: String,
+    /// Read it with [`Config::redis_password`].
+    pub redis_password_file: Option<PathBuf>,
     pub namespace: String,
     pub ingest_workers: u32,
     pub flusher_processes: Flushers,
@@ -73,4 +93,61 @@ pub struct Config {
     pub restart_window: Duration,
     pub rebalance_timeout: Duration,
     pub commit_interval: Duration,
+}
+
+impl Default for Config {
+    /// The defaults of the table.
+    fn default() -> Config {
+        let mut config = unset();
+        for row in table::TABLE.iter().filter(|row| !row.default.is_empty()) {
+            if let Err(why) = row.kind.set(&mut config, row.default) {
+                unreachable!("default of {}: {} {why}", row.name, row.default);
+            }
+        }
+        config
+    }
+}
+
+/// Every field at nothing, before the table fills it: no value here is a default.
+fn unset() -> Config {
+    Config {
+        bootstrap_servers: String::new(),
+        input_topic: String::new(),
+        output_topic: String::new(),
+        dead_letter_topic: None,
+        group_id: String::new(),
+        partitions: Vec::new(),
+        start_from: StartFrom::Earliest,
+        kafka: Vec::new(),
+        kafka_consumer: Vec::new(),
+        kafka_producer: Vec::new(),
+        redis_url: String::new(),
+        redis_password_file: None,
+        namespace: String::new(),
+        ingest_workers: 0,
+        flusher_processes: Flushers::Auto,
+        max_batch_size: 0,
+        max_batch_bytes: 0,
+        max_batch_time: Duration::ZERO,
+        timeout: Duration::ZERO,
+        root_timeout: Duration::ZERO,
+        max_segment_bytes: 0,
+        max_segment_age: Duration::ZERO,
+        max_flush_segments: 0,
+        max_index_bytes: 0,
+        redis_ttl: Duration::ZERO,
+        validate: Validate::Ids,
+        compression: Compression::None,
+        shutdown_timeout: Duration::ZERO,
+        instance: String::new(),
+        max_shards: 0,
+        log_level: log::LevelFilter::Off,
+        log_format: LogFormat::Auto,
+        max_unhealthy: Duration::ZERO,
+        start_timeout: Duration::ZERO,
+        max_restarts: 0,
+        restart_window: Duration::ZERO,
+        rebalance_timeout: Duration::ZERO,
+        commit_interval: Duration::ZERO,
+    }
 }

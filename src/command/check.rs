@@ -1,0 +1,97 @@
+//! `spanbufd check`: validates the configuration and shows what it comes to.
+//!
+//! Each effective value stands beside its origin: the default, the line of the file, the
+//! variable, or the flag. Secrets are masked. Kafka and Redis are not asked.
+
+use super::out::Out;
+use super::{Spec, perform};
+use crate::config::{Accepts, Loaded, Setting, secret, table};
+use crate::error::Result;
+use getopts::Options;
+
+const SPEC: Spec = Spec {
+    name: "check",
+    synopsis: "[--json] [OPTION]...",
+    about: "Validates the configuration and shows every effective value with its origin.",
+    accepts: Accepts::All,
+    free_max: 0,
+};
+
+/// Runs the subcommand with the arguments behind its name.
+pub fn run(args: &[String]) -> i32 {
+    let mut own = Options::new();
+    own.optflag("", "json", "print JSON");
+    perform(&SPEC, own, args, show)
+}
+
+fn show(loaded: &Loaded) -> Result<i32> {
+    loaded.config.redis_password()?;
+    let mut out = Out::stdout()?;
+    if loaded.matches.opt_present("json") {
+        out.line(json(&loaded.settings))?;
+    } else {
+        for line in columns(&loaded.settings) {
+            out.line(line)?;
+        }
+    }
+    out.flush()?;
+    Ok(0)
+}
+
+/// `name = value` in two columns, the origin in the third.
+fn columns(settings: &[Setting]) -> impl Iterator<Item = String> + '_ {
+    let shown: Vec<String> = settings.iter().map(masked).collect();
+    let name_width = table::names().map(str::len).max().unwrap_or(0);
+    let value_width = shown.iter().map(|text| text.chars().count()).max().unwrap_or(0).min(40);
+    settings.iter().zip(shown).map(move |(setting, value)| {
+        let (name, origin) = (setting.row.name, &setting.origin);
+        format!("{name:<name_width$} = {value:<value_width$}  # {origin}")
+    })
+}
+
+fn masked(setting: &Setting) -> String {
+    secret::mask(setting.row.name, &setting.value)
+}
+
+/// An array of objects, all of whose members are strings; null is "none".
+fn json(settings: &[Setting]) -> String {
+    let objects: Vec<String> = settings.iter().map(json_object).collect();
+    format!("[\n  {}\n]", objects.join(",\n  "))
+}
+
+fn json_object(setting: &Setting) -> String {
+    let value = masked(setting);
+    let or_null = |text: &str| if text.is_empty() { "null".to_owned() } else { json_string(text) };
+    let change = format!("{:?}", setting.row.change).to_ascii_lowercase();
+    format!(
+        "{{\"name\": {}, \"value\": {}, \"origin\": {}, \"default\": {}, \"change\": {}}}",
+        json_string(setting.row.name),
+        or_null(&value),
+        json_string(&setting.origin.to_string()),
+        or_null(setting.row.default),
+        json_string(&change),
+    )
+}
+
+fn json_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_strings_are_escaped() {
+        assert_eq!(json_string("a\"b\\c\n\u{7f}é"), r#""a\"b\\c\u000a\u007fé""#);
+    }
+}

@@ -1,0 +1,200 @@
+//! Log lines: one event a line, one write(2) a line.
+//!
+//! All processes of a daemon share one stream, so a line is formatted whole, kept below
+//! 4 KiB (a pipe takes that much at once), and handed to the kernel in one call. Control
+//! characters are escaped: an event can never look like two. Losing a line is counted and
+//! never an error, also when the reader of the stream has gone. librdkafka's and the redis
+//! crate's messages come the same way, through the `log` facade.
+
+use crate::config::{Config, LogFormat, date};
+use crate::sys::time;
+use log::{Level, Record};
+use std::fmt::{self, Write as _};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+/// With the line's end; pipe(7): writes of up to PIPE_BUF bytes are not torn.
+const LINE_BYTES_MAX: usize = 4095;
+
+static LOST_LINES: AtomicU64 = AtomicU64::new(0);
+static PROCESS: RwLock<String> = RwLock::new(String::new());
+
+/// Starts logging to standard error as configured. Called once, before the first fork.
+pub fn init(config: &Config) {
+    let journal = match config.log_format {
+        LogFormat::Auto => stderr_is_journal(),
+        LogFormat::Text => false,
+        LogFormat::Journal => true,
+    };
+    let started = env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Trace)
+        .format(move |buffer, record| buffer.write_all(line(journal, record).as_bytes()))
+        .target(env_logger::Target::Pipe(Box::new(Stderr)))
+        .try_init();
+    // Only a second call fails, and then the first one's logger goes on.
+    let _ = started;
+    set_level(config.log_level);
+}
+
+/// Changes what is logged from now on in this process.
+pub fn set_level(level: log::LevelFilter) {
+    log::set_max_level(level);
+}
+
+/// Names this process in its lines, such as `flusher/3`; called again after a fork.
+pub fn set_process(name: &str) {
+    let mut process = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
+    *process = name.to_owned();
+}
+
+/// Lines of this process that nobody could take.
+pub fn lost_lines() -> u64 {
+    LOST_LINES.load(Ordering::Relaxed)
+}
+
+/// systemd.exec(5): the variable alone proves nothing, it is inherited by every child; only
+/// when it names the very stream that standard error is, the journal reads it.
+fn stderr_is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    stream == format!("{}:{}", stderr.dev(), stderr.ino())
+}
+
+fn line(journal: bool, record: &Record<'_>) -> String {
+    let process = PROCESS.read().unwrap_or_else(PoisonError::into_inner);
+    let mut line = if journal {
+        format!("<{}>", priority(record.level()))
+    } else {
+        format!("{} {:<5} ", date::print_utc(time::wall_ms()), record.level())
+    };
+    if !process.is_empty() {
+        line.push_str(&process);
+        line.push_str(": ");
+    }
+    let mut escaping = Escaping { line: &mut line };
+    let target = record.target();
+    let foreign = target != "spanbufd" && !target.starts_with("spanbufd::");
+    let written = match foreign {
+        true => write!(escaping, "{target}: {}", record.args()),
+        false => write!(escaping, "{}", record.args()),
+    };
+    // The only failure is that the line is full.
+    if written.is_err() {
+        cut(&mut line);
+    }
+    line.push('\n');
+    line
+}
+
+/// sd-daemon(3): the priorities of syslog.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// Shortens a line that grew too long, and marks it.
+fn cut(line: &mut String) {
+    let mut end = (LINE_BYTES_MAX - "…\n".len()).min(line.len());
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.truncate(end);
+    line.push('…');
+}
+
+/// Appends to a line, escaping control characters; fails once the line is too long.
+struct Escaping<'l> {
+    line: &'l mut String,
+}
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if c.is_control() || c == '\u{2028}' || c == '\u{2029}' {
+                write!(self.line, "{}", c.escape_default())?;
+            } else {
+                self.line.push(c);
+            }
+            if self.line.len() > LINE_BYTES_MAX - 1 {
+                return Err(fmt::Error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Standard error, one write(2) a line, never an error to the caller.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        loop {
+            match io::stderr().write(line) {
+                Err(why) if why.kind() == ErrorKind::Interrupted => continue,
+                Ok(written) if written == line.len() => {}
+                // A second write could land inside another process's line.
+                _ => drop(LOST_LINES.fetch_add(1, Ordering::Relaxed)),
+            }
+            return Ok(line.len());
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn formatted(journal: bool, level: Level, target: &str, message: &str) -> String {
+        let args = format_args!("{message}");
+        let record = Record::builder().args(args).level(level).target(target).build();
+        line(journal, &record)
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let text = formatted(true, Level::Warn, "spanbufd::worker", "a\nb\r\x1b[31m\tc\u{85}");
+        assert_eq!(text, "<4>a\\nb\\r\\u{1b}[31m\\tc\\u{85}\n");
+    }
+
+    #[test]
+    fn text_has_time_and_level() {
+        let text = formatted(false, Level::Info, "spanbufd", "up");
+        let (stamp, rest) = text.split_once(' ').unwrap();
+        assert!(date::parse_rfc3339(stamp).is_some(), "{text}");
+        assert_eq!(rest, "INFO  up\n");
+    }
+
+    #[test]
+    fn foreign_targets_are_named() {
+        let text = formatted(true, Level::Error, "librdkafka", "broker down");
+        assert_eq!(text, "<3>librdkafka: broker down\n");
+    }
+
+    #[test]
+    fn long_lines_are_cut_at_a_character() {
+        for pad in 0..4 {
+            let message = format!("{}{}", "x".repeat(pad), "é\n".repeat(9_000));
+            let text = formatted(true, Level::Info, "spanbufd", &message);
+            assert!(text.len() <= LINE_BYTES_MAX && text.len() > LINE_BYTES_MAX - 10);
+            assert!(text.ends_with("…\n"));
+        }
+    }
+
+    #[test]
+    fn a_line_that_just_fits_is_whole() {
+        let message = "x".repeat(LINE_BYTES_MAX - "<6>\n".len());
+        let text = formatted(true, Level::Info, "spanbufd", &message);
+        assert_eq!(text.len(), LINE_BYTES_MAX);
+        assert!(text.ends_with("x\n"));
+    }
+}

@@ -1,0 +1,264 @@
+//! The kinds of option: how each reads its text into the `Config`, and prints it back.
+//!
+//! A kind holds one accessor to its field, which reads and writes, so that a row of the
+//! table cannot set one field and print another. Grammar is in `value`; here are ranges.
+
+use super::value::{self, Parsed};
+use super::{Config, Flushers, StartFrom, secret};
+use crate::segment::batch::Compression;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where an option's value lives.
+pub type Field<T> = fn(&mut Config) -> &mut T;
+
+pub struct Count {
+    pub field: Field<u32>,
+    pub low: u32,
+    pub high: u32,
+}
+
+pub struct Size {
+    pub field: Field<u64>,
+    pub low: u64,
+    pub high: u64,
+}
+
+pub struct Seconds {
+    pub field: Field<Duration>,
+    pub low_ms: u64,
+    pub high_ms: u64,
+}
+
+pub struct Millis {
+    pub field: Field<Duration>,
+    pub low_ms: u64,
+    pub high_ms: u64,
+}
+
+pub enum Kind {
+    Text(Field<String>),
+    /// `host:port`, separated by commas.
+    Servers(Field<String>),
+    Topic(Field<String>),
+    OptionalTopic(Field<Option<String>>),
+    /// Part of a key or a file name: letters, digits, `.`, `_`, `-`.
+    Name(Field<String>),
+    RedisUrl(Field<String>),
+    OptionalPath(Field<Option<PathBuf>>),
+    Partitions(Field<Vec<u32>>),
+    StartFrom(Field<StartFrom>),
+    /// `PROP=VALUE`, repeatable: setting a property again replaces it.
+    Properties(Field<Vec<(String, String)>>),
+    Flushers(Field<Flushers>),
+    Compression(Field<Compression>),
+    Count(Count),
+    Size(Size),
+    Seconds(Seconds),
+    Millis(Millis),
+    /// One of some words, by its number.
+    Choice {
+        words: &'static [&'static str],
+        set: fn(&mut Config, usize),
+        get: fn(&Config) -> usize,
+    },
+}
+
+/// Kafka's own limit for the name of a topic.
+const TOPIC_BYTES_MAX: usize = 249;
+
+/// Names become parts of paths below /dev/shm, which end at 255 bytes.
+const NAME_BYTES_MAX: usize = 100;
+
+impl Kind {
+    /// Reads `text` into its field. Empty text is "none" where there is such a value.
+    pub fn set(&self, config: &mut Config, text: &str) -> Parsed<()> {
+        match self {
+            Kind::Text(field) => *field(config) = text_of(text)?,
+            Kind::Servers(field) => *field(config) = servers(text)?,
+            Kind::Topic(field) => *field(config) = topic(text)?,
+            Kind::OptionalTopic(field) => *field(config) = optional(text, topic)?,
+            Kind::Name(field) => *field(config) = name(text)?,
+            Kind::RedisUrl(field) => *field(config) = redis_url(text)?,
+            Kind::OptionalPath(field) => *field(config) = optional(text, |t| Ok(PathBuf::from(t)))?,
+            Kind::Partitions(field) => {
+                *field(config) = optional(text, value::partitions)?.unwrap_or_default()
+            }
+            Kind::StartFrom(field) => *field(config) = value::start_from(text)?,
+            Kind::Properties(field) => add_property(field(config), text)?,
+            Kind::Flushers(field) => *field(config) = value::flushers(text)?,
+            Kind::Compression(field) => *field(config) = value::compression(text)?,
+            Kind::Count(count) => *(count.field)(config) = count.parse(text)?,
+            Kind::Size(size) => *(size.field)(config) = size.parse(text)?,
+            Kind::Seconds(time) => *(time.field)(config) = time.parse(text)?,
+            Kind::Millis(time) => *(time.field)(config) = time.parse(text)?,
+            Kind::Choice { words, set, .. } => set(config, choice(words, text)?),
+        }
+        Ok(())
+    }
+
+    /// The value as text; empty for none. Secrets are not masked here.
+    pub fn print(&self, config: &Config) -> String {
+        let config = &mut config.clone();
+        match self {
+            Kind::Text(field) | Kind::Servers(field) | Kind::Topic(field) => field(config).clone(),
+            Kind::Name(field) | Kind::RedisUrl(field) => field(config).clone(),
+            Kind::OptionalTopic(field) => field(config).clone().unwrap_or_default(),
+            Kind::OptionalPath(field) => {
+                field(config).as_ref().map_or(String::new(), |path| path.display().to_string())
+            }
+            Kind::Partitions(field) => value::print_partitions(field(config)),
+            Kind::StartFrom(field) => value::print_start_from(*field(config)),
+            Kind::Properties(field) => {
+                let pairs = field(config).iter().map(|(name, value)| format!("{name}={value}"));
+                pairs.collect::<Vec<_>>().join("\n")
+            }
+            Kind::Flushers(field) => value::print_flushers(*field(config)),
+            Kind::Compression(field) => value::print_compression(*field(config)),
+            Kind::Count(count) => (count.field)(config).to_string(),
+            Kind::Size(size) => value::print_size(*(size.field)(config)),
+            Kind::Seconds(time) => value::print_seconds(*(time.field)(config)),
+            Kind::Millis(time) => (time.field)(config).as_millis().to_string(),
+            Kind::Choice { words, get, .. } => words[get(config)].to_owned(),
+        }
+    }
+
+    pub fn is_repeatable(&self) -> bool {
+        matches!(self, Kind::Properties(_))
+    }
+
+    /// What stands for the value in `--help`.
+    pub fn placeholder(&self) -> &'static str {
+        match self {
+            Kind::Text(_) | Kind::Name(_) => "NAME",
+            Kind::Servers(_) => "HOST:PORT,...",
+            Kind::Topic(_) | Kind::OptionalTopic(_) => "TOPIC",
+            Kind::RedisUrl(_) => "URL",
+            Kind::OptionalPath(_) => "PATH",
+            Kind::Partitions(_) => "LIST",
+            Kind::StartFrom(_) => "earliest|latest|TIME",
+            Kind::Properties(_) => "PROP=VALUE",
+            Kind::Flushers(_) => "N|auto",
+            Kind::Compression(_) => "none|zstd:N",
+            Kind::Count(_) => "N",
+            Kind::Size(_) => "BYTES",
+            Kind::Seconds(_) => "SECONDS",
+            Kind::Millis(_) => "MS",
+            Kind::Choice { words, .. } if words.len() == 2 => "strict|ids",
+            Kind::Choice { words, .. } if words.len() == 3 => "auto|text|journal",
+            Kind::Choice { .. } => "LEVEL",
+        }
+    }
+}
+
+impl Count {
+    fn parse(&self, text: &str) -> Parsed<u32> {
+        let number = value::count(text)?;
+        let fits = u32::try_from(number).ok().filter(|n| (self.low..=self.high).contains(n));
+        fits.ok_or_else(|| outside(self.low.to_string(), self.high.to_string()))
+    }
+}
+
+impl Size {
+    fn parse(&self, text: &str) -> Parsed<u64> {
+        let bytes = value::size(text)?;
+        if (self.low..=self.high).contains(&bytes) {
+            return Ok(bytes);
+        }
+        Err(outside(value::print_size(self.low), value::print_size(self.high)))
+    }
+}
+
+impl Seconds {
+    fn parse(&self, text: &str) -> Parsed<Duration> {
+        let time = value::seconds(text)?;
+        let (low, high) = (Duration::from_millis(self.low_ms), Duration::from_millis(self.high_ms));
+        if (low..=high).contains(&time) {
+            return Ok(time);
+        }
+        let print = |time| format!("{} s", value::print_seconds(time));
+        Err(outside(print(low), print(high)))
+    }
+}
+
+impl Millis {
+    fn parse(&self, text: &str) -> Parsed<Duration> {
+        let ms = value::count(text)?;
+        if (self.low_ms..=self.high_ms).contains(&ms) {
+            return Ok(Duration::from_millis(ms));
+        }
+        Err(outside(format!("{} ms", self.low_ms), format!("{} ms", self.high_ms)))
+    }
+}
+
+fn outside(low: String, high: String) -> String {
+    format!("is out of range: it must be from {low} to {high}")
+}
+
+fn optional<T>(text: &str, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Option<T>> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+}
+
+fn text_of(text: &str) -> Parsed<String> {
+    if text.is_empty() {
+        return Err("must not be empty".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn servers(text: &str) -> Parsed<String> {
+    let valid = |server: &str| {
+        let (host, port) = server.trim().rsplit_once(':')?;
+        let port = port.parse::<u16>().ok()?;
+        (!host.is_empty() && !host.contains(char::is_whitespace) && port > 0).then_some(())
+    };
+    match text.split(',').find(|server| valid(server).is_none()) {
+        Some(server) => Err(format!("has {server:?}, which is not HOST:PORT")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn topic(text: &str) -> Parsed<String> {
+    let fits = !text.is_empty() && text.len() <= TOPIC_BYTES_MAX && text != "." && text != "..";
+    if fits && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("is no name for a topic: letters, digits, '.', '_' and '-', at most 249 of them".into())
+}
+
+fn name(text: &str) -> Parsed<String> {
+    let fits = !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.starts_with('.');
+    if fits && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("is no name: letters, digits, '.', '_' and '-', at most 100, not '.' first".into())
+}
+
+fn is_plain(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
+}
+
+const REDIS_SCHEMES: [&str; 4] = ["redis://", "rediss://", "unix://", "redis+unix://"];
+
+fn redis_url(text: &str) -> Parsed<String> {
+    let known = REDIS_SCHEMES.iter().any(|s| text.starts_with(s) && text.len() > s.len());
+    if known && !text.contains(char::is_whitespace) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("does not begin with one of {}, or names no server", REDIS_SCHEMES.join(" ")))
+}
+
+fn add_property(list: &mut Vec<(String, String)>, text: &str) -> Parsed<()> {
+    let (name, value) = value::property(text)?;
+    if let Some(why) = secret::owner_of(&name) {
+        return Err(format!("sets {name}, which is not yours to set: {why}"));
+    }
+    list.retain(|(known, _)| *known != name);
+    list.push((name, value));
+    Ok(())
+}
+
+fn choice(words: &[&str], text: &str) -> Parsed<usize> {
+    let wrong = || format!("is not one of {}", words.join(", "));
+    words.iter().position(|word| *word == text).ok_or_else(wrong)
+}

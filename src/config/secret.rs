@@ -1,0 +1,155 @@
+//! What must not be seen, and what must not be set.
+//!
+//! A secret may stand in the file or in the environment, never on the command line, where
+//! `ps` shows it to everyone; and it is masked wherever the program prints it. Some of
+//! librdkafka's properties carry a promise of ours and are refused with the reason.
+
+use super::Config;
+use crate::error::{Error, Result};
+
+const MASK: &str = "***";
+
+/// librdkafka properties that belong to spanbufd, and what to use or know instead.
+const OWNED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "use the option bootstrap-servers"),
+    ("metadata.broker.list", "use the option bootstrap-servers"),
+    ("group.id", "use the option group-id"),
+    ("group.instance.id", "it is made from instance and the worker's number"),
+    ("group.protocol", "hand-over of partitions is built on the classic protocol"),
+    ("group.remote.assignor", "hand-over of partitions is built on the classic protocol"),
+    ("partition.assignment.strategy", "hand-over of partitions is built on cooperative-sticky"),
+    ("auto.offset.reset", "use the option start-from; lost offsets are counted, not skipped"),
+    ("enable.auto.commit", "offsets are committed when their spans are delivered"),
+    ("enable.auto.offset.store", "offsets are committed when their spans are delivered"),
+    ("auto.commit.enable", "offsets are committed when their spans are delivered"),
+    ("auto.commit.interval.ms", "use the option commit-interval"),
+    ("enable.partition.eof", "it tells when a shard is caught up"),
+    ("enable.idempotence", "nothing may be lost or reordered on the way out"),
+    ("acks", "nothing is settled before all replicas have it"),
+    ("request.required.acks", "nothing is settled before all replicas have it"),
+    ("delivery.report.only.error", "nothing is settled before it is acknowledged"),
+    ("transactional.id", "segments are not written in transactions"),
+];
+
+/// Why the property is not the user's to set; `None` when it is.
+pub fn owner_of(property: &str) -> Option<&'static str> {
+    OWNED.iter().find(|(name, _)| *name == property).map(|(_, why)| *why)
+}
+
+/// Whether a librdkafka property holds a password or a private key.
+pub fn is_secret_property(property: &str) -> bool {
+    let endings = ["password", "passphrase", "secret", "private.key.pem", "ssl.key.pem"];
+    endings.iter().any(|ending| property.ends_with(ending)) || property == "sasl.oauthbearer.config"
+}
+
+/// The text of an option as it may be shown.
+pub fn mask(name: &str, text: &str) -> String {
+    match name {
+        "redis-url" => mask_url(text),
+        "kafka" | "kafka-consumer" | "kafka-producer" => mask_property(text),
+        _ => text.to_owned(),
+    }
+}
+
+/// Whether the text of an option holds a secret.
+pub fn is_secret(name: &str, text: &str) -> bool {
+    mask(name, text) != text
+}
+
+fn mask_property(text: &str) -> String {
+    match text.split_once('=') {
+        Some((name, value)) if is_secret_property(name.trim()) && !value.trim().is_empty() => {
+            format!("{}={MASK}", name.trim())
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// `redis://user:***@host/0`, `unix:///path?pass=***`. What looks like a password by a
+/// generous reading is masked: an '@' inside a password must not show its tail.
+fn mask_url(text: &str) -> String {
+    let shown = mask_authority(text);
+    let Some((place, query)) = shown.split_once('?') else { return shown };
+    let parts: Vec<String> = query.split('&').map(mask_parameter).collect();
+    format!("{place}?{}", parts.join("&"))
+}
+
+fn mask_authority(place: &str) -> String {
+    let start = place.find("://").map_or(0, |at| at + 3);
+    let rest = &place[start..];
+    let colon = rest.rfind('@').and_then(|at| Some((rest[..at].find(':')?, at)));
+    match colon {
+        Some((colon, at)) if colon + 1 < at => {
+            format!("{}{}:{MASK}{}", &place[..start], &rest[..colon], &rest[at..])
+        }
+        _ => place.to_owned(),
+    }
+}
+
+fn mask_parameter(parameter: &str) -> String {
+    match parameter.split_once('=') {
+        Some((name, value)) if name.to_ascii_lowercase().contains("pass") && !value.is_empty() => {
+            format!("{name}={MASK}")
+        }
+        _ => parameter.to_owned(),
+    }
+}
+
+impl Config {
+    /// Redis's URL with its password masked: for logs and messages.
+    pub fn redis_url_masked(&self) -> String {
+        mask_url(&self.redis_url)
+    }
+
+    /// The password in `redis-password-file`, without the line's end; `None` without the
+    /// option. It is read at each call, so that a changed password is found by the next
+    /// connection.
+    pub fn redis_password(&self) -> Result<Option<String>> {
+        let Some(path) = &self.redis_password_file else { return Ok(None) };
+        let what = format!("cannot read redis-password-file {}", path.display());
+        let text =
+            std::fs::read_to_string(path).map_err(|why| Error::config(format!("{what}: {why}")))?;
+        let password = text.trim_end_matches(['\r', '\n']);
+        if password.is_empty() || password.contains('\n') {
+            return Err(Error::config(format!("{what}: it must hold one line, the password")));
+        }
+        Ok(Some(password.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_masked() {
+        for (text, shown) in [
+            ("redis://h:6379/0", "redis://h:6379/0"),
+            ("redis://user@h/0", "redis://user@h/0"),
+            ("redis://:pw@h:6379/0", "redis://:***@h:6379/0"),
+            ("rediss://user:p@w@h/0", "rediss://user:***@h/0"),
+            ("redis://u:pa/ss@h/0", "redis://u:***@h/0"),
+            ("redis://u:p?q@h/0", "redis://u:***@h/0"),
+            ("unix:///s?user=a@b&pass=pw", "unix:///s?user=a@b&pass=***"),
+            ("unix:///s?db=1&pass=pw", "unix:///s?db=1&pass=***"),
+        ] {
+            assert_eq!(mask("redis-url", text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn secret_properties_are_masked() {
+        assert_eq!(mask("kafka", "sasl.password=x"), "sasl.password=***");
+        assert_eq!(mask("kafka", "linger.ms=5"), "linger.ms=5");
+        assert!(is_secret("kafka-producer", "ssl.key.pem=---"));
+        assert!(is_secret("kafka", "sasl.oauthbearer.client.secret=x"));
+        assert!(!is_secret("kafka", "sasl.password="));
+        assert!(!is_secret("group-id", "sasl.password=x"));
+    }
+
+    #[test]
+    fn promises_are_not_the_users_to_break() {
+        assert!(owner_of("enable.auto.commit").is_some());
+        assert!(owner_of("linger.ms").is_none());
+    }
+}
