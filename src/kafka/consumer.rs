@@ -2,11 +2,25 @@
 //!
 //! Rebalance callbacks only queue [`Event`]s. An assigned shard starts paused and unread
 //! until the worker has found its position; a revoked one stays ours until the worker gives it
-//! back, so that what is pending is written first.
+//! back, so that what is pending is written first (librdkafka waits for the unassign call
+//! while polling goes on).
 
-use crate::config::Config;
-use crate::error::Result;
+use super::settings;
+use crate::config::{Config, StartFrom};
+use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
+};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::util::Timeout;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What a poll brought.
@@ -21,14 +35,15 @@ pub enum Event<'c> {
         shards: Vec<ShardId>,
         lost: bool,
     },
-    /// Retention has eaten what stood at the position: count the gap, go on at `earliest`.
-    OutOfRange {
-        shard: ShardId,
-    },
+    /// Some position is out of its partition's range: retention has eaten what stood there.
+    /// The client does not say which; the worker compares.
+    OutOfRange,
+    /// A commit did not get through: what was committed last is not known.
+    CommitFailed(String),
     /// Kafka is away or refuses; the client goes on trying by itself.
     Trouble(String),
     /// This will not mend itself: leave with the error.
-    Fatal(crate::error::Error),
+    Fatal(Error),
 }
 
 /// One input message, borrowed from the client's buffer.
@@ -37,22 +52,22 @@ pub struct Message<'c> {
     pub offset: Offset,
     /// Broker or producer time, ms since the epoch.
     pub timestamp_ms: Option<i64>,
-    // private: the BorrowedMessage
-    _message: std::marker::PhantomData<&'c ()>,
+    inner: BorrowedMessage<'c>,
 }
 
 impl Message<'_> {
     /// `None` for a tombstone.
     pub fn payload(&self) -> Option<&[u8]> {
-        todo!()
+        self.inner.payload()
     }
 
     pub fn key(&self) -> Option<&[u8]> {
-        todo!()
+        self.inner.key()
     }
 
     pub fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
-        todo!()
+        let headers = self.inner.headers().into_iter().flat_map(Headers::iter);
+        headers.map(|header| (header.key, header.value)).collect()
     }
 }
 
@@ -63,69 +78,325 @@ pub struct Committed {
     pub metadata: String,
 }
 
-pub struct Consumer {}
+/// What the callbacks leave for the next poll.
+enum Queued {
+    Assigned(Vec<ShardId>),
+    Revoked { shards: Vec<ShardId>, lost: bool },
+    CommitFailed(String),
+    Trouble(String),
+}
+
+#[derive(Default)]
+struct Context {
+    queue: Mutex<VecDeque<Queued>>,
+}
+
+impl Context {
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Queued>> {
+        // Nothing panics while it is held, and the queue would be whole if something did.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, queued: Queued) {
+        self.queue().push_back(queued);
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.push(Queued::Trouble(format!("{error}: {reason}")));
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        err: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let shards = shards_of(list);
+        if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            match assign_paused(consumer, list) {
+                Ok(()) => self.push(Queued::Assigned(shards)),
+                Err(error) => self.push(Queued::Trouble(format!("cannot assign: {error}"))),
+            }
+        } else {
+            let lost = consumer.assignment_lost();
+            self.push(Queued::Revoked { shards, lost });
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            self.push(Queued::CommitFailed(error.to_string()));
+        }
+    }
+
+    fn main_queue_min_poll_interval(&self) -> Timeout {
+        Timeout::After(Duration::from_millis(100))
+    }
+}
+
+fn assign_paused(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
+        _ => consumer.assign(list)?,
+    }
+    consumer.pause(list)
+}
+
+fn shards_of(list: &TopicPartitionList) -> Vec<ShardId> {
+    list.elements().iter().map(|elem| ShardId(elem.partition() as u32)).collect()
+}
+
+pub struct Consumer {
+    inner: BaseConsumer<Context>,
+    topic: String,
+    start_from: StartFrom,
+    /// Revoked under the eager protocol and not yet given back: it takes them all at once.
+    leaving: RefCell<BTreeSet<ShardId>>,
+}
 
 impl Consumer {
     /// Joins the group (or takes the fixed `partitions`). `worker` is the ingest's number.
-    pub fn open(_config: &Config, _worker: usize) -> Result<Consumer> {
-        todo!()
+    pub fn open(config: &Config, worker: usize) -> Result<Consumer> {
+        let failed = |why: KafkaError| {
+            Error::config(format!(
+                "cannot open a consumer for {}: {why}; check bootstrap-servers, kafka and \
+                 kafka-consumer",
+                config.bootstrap_servers
+            ))
+        };
+        let settings = settings::consumer(config, worker);
+        let inner: BaseConsumer<Context> =
+            settings.create_with_context(Context::default()).map_err(failed)?;
+        let consumer = Consumer {
+            inner,
+            topic: config.input_topic.clone(),
+            start_from: config.start_from,
+            leaving: RefCell::default(),
+        };
+        if config.partitions.is_empty() {
+            consumer.inner.subscribe(&[&consumer.topic]).map_err(failed)?;
+        } else {
+            consumer.assign_fixed(&config.partitions).map_err(failed)?;
+        }
+        Ok(consumer)
+    }
+
+    fn assign_fixed(&self, partitions: &[u32]) -> KafkaResult<()> {
+        let shards: Vec<ShardId> = partitions.iter().copied().map(ShardId).collect();
+        let list = self.list(&shards);
+        self.inner.assign(&list)?;
+        self.inner.pause(&list)?;
+        self.inner.context().push(Queued::Assigned(shards));
+        Ok(())
     }
 
     /// The cluster's id, `None` while no broker has answered.
-    pub fn cluster_id(&self, _wait: Duration) -> Option<String> {
-        todo!()
+    pub fn cluster_id(&self, wait: Duration) -> Option<String> {
+        self.inner.client().fetch_cluster_id(wait)
     }
 
     /// The next thing that happened, waiting at most `wait`.
-    pub fn poll(&self, _wait: Duration) -> Option<Event<'_>> {
-        todo!()
+    pub fn poll(&self, wait: Duration) -> Option<Event<'_>> {
+        if let Some(queued) = self.queued() {
+            return Some(queued);
+        }
+        match self.inner.poll(wait) {
+            Some(Ok(message)) => Some(Event::Message(Message {
+                shard: ShardId(message.partition() as u32),
+                offset: Offset(message.offset()),
+                timestamp_ms: message.timestamp().to_millis(),
+                inner: message,
+            })),
+            Some(Err(error)) => Some(self.sort(error)),
+            None => self.queued(),
+        }
+    }
+
+    fn queued(&self) -> Option<Event<'_>> {
+        let queued = self.inner.context().queue().pop_front()?;
+        Some(match queued {
+            Queued::Assigned(shards) => Event::Assigned(shards),
+            Queued::Revoked { shards, lost } => {
+                self.leaving.borrow_mut().extend(&shards);
+                Event::Revoked { shards, lost }
+            }
+            Queued::CommitFailed(why) => Event::CommitFailed(why),
+            Queued::Trouble(why) => Event::Trouble(why),
+        })
+    }
+
+    /// Sorts what a poll failed with: a condition, a trouble that passes, or the end.
+    fn sort(&self, error: KafkaError) -> Event<'static> {
+        match error {
+            KafkaError::PartitionEOF(partition) => Event::CaughtUp(ShardId(partition as u32)),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => Event::OutOfRange,
+            KafkaError::MessageConsumptionFatal(code) => Event::Fatal(self.fatal(code)),
+            other => Event::Trouble(other.to_string()),
+        }
+    }
+
+    fn fatal(&self, code: RDKafkaErrorCode) -> Error {
+        let why = self.inner.client().fatal_error().map_or(code.to_string(), |(_, why)| why);
+        match code {
+            RDKafkaErrorCode::FencedInstanceId => Error::config(format!(
+                "another consumer uses our group.instance.id: {why}; give each daemon its own \
+                 instance name"
+            )),
+            _ => Error::temporary(format!("the consumer of {} failed: {why}", self.topic)),
+        }
     }
 
     /// Sets the read position of assigned shards and lets them flow. Answers which of them
     /// could be set; the others (fetcher not ready yet) are tried again by the caller.
-    pub fn start(&self, _positions: &[(ShardId, Offset)], _wait: Duration) -> Result<Vec<ShardId>> {
-        todo!()
+    pub fn start(&self, positions: &[(ShardId, Offset)], wait: Duration) -> Result<Vec<ShardId>> {
+        let mut list = TopicPartitionList::new();
+        for (shard, offset) in positions {
+            list.add_partition_offset(&self.topic, shard.0 as i32, Place::Offset(offset.0))
+                .map_err(|why| self.error("set positions in", why))?;
+        }
+        let sought =
+            self.inner.seek_partitions(list, wait).map_err(|why| self.error("seek in", why))?;
+        let ready: Vec<ShardId> = sought
+            .elements()
+            .iter()
+            .filter(|elem| elem.error().is_ok())
+            .map(|elem| ShardId(elem.partition() as u32))
+            .collect();
+        self.resume(&ready)?;
+        Ok(ready)
     }
 
-    pub fn pause(&self, _shards: &[ShardId]) -> Result<()> {
-        todo!()
+    pub fn pause(&self, shards: &[ShardId]) -> Result<()> {
+        self.inner.pause(&self.list(shards)).map_err(|why| self.error("pause", why))
     }
 
-    pub fn resume(&self, _shards: &[ShardId]) -> Result<()> {
-        todo!()
+    fn resume(&self, shards: &[ShardId]) -> Result<()> {
+        self.inner.resume(&self.list(shards)).map_err(|why| self.error("resume", why))
     }
 
-    /// Completes a revocation: the shards may go to another member.
-    pub fn give_back(&self, _shards: &[ShardId]) -> Result<()> {
-        todo!()
+    /// Completes a revocation: the shards may go to another member. Under the eager protocol
+    /// they go when the last revoked one is given back.
+    pub fn give_back(&self, shards: &[ShardId]) -> Result<()> {
+        let mut leaving = self.leaving.borrow_mut();
+        for shard in shards {
+            leaving.remove(shard);
+        }
+        let given = match self.inner.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.inner.incremental_unassign(&self.list(shards)),
+            _ if leaving.is_empty() => self.inner.unassign(),
+            _ => Ok(()),
+        };
+        given.map_err(|why| self.error("give back partitions of", why))
     }
 
     /// The group's committed offsets. `None` only when the broker says "nothing committed".
     pub fn committed(
         &self,
-        _shards: &[ShardId],
-        _wait: Duration,
+        shards: &[ShardId],
+        wait: Duration,
     ) -> Result<Vec<(ShardId, Option<Committed>)>> {
-        todo!()
+        let doing = "ask for the committed offsets of";
+        let list = self
+            .inner
+            .committed_offsets(self.list(shards), wait)
+            .map_err(|why| self.error(doing, why))?;
+        let mut found = Vec::new();
+        for &shard in shards {
+            let Some(elem) = list.find_partition(&self.topic, shard.0 as i32) else {
+                return Err(Error::temporary(format!("no answer for partition {shard}")));
+            };
+            elem.error().map_err(|why| self.error(doing, why))?;
+            let committed = match elem.offset() {
+                Place::Offset(offset) => {
+                    Some(Committed { offset: Offset(offset), metadata: String::new() })
+                }
+                _ => None,
+            };
+            found.push((shard, committed));
+        }
+        Ok(found)
     }
 
     /// Where `start-from` points to in a shard: the very first start of a group.
-    pub fn start_from(&self, _shard: ShardId, _wait: Duration) -> Result<Offset> {
-        todo!()
+    pub fn start_from(&self, shard: ShardId, wait: Duration) -> Result<Offset> {
+        let (low, high) = self.watermarks(shard, wait)?;
+        match self.start_from {
+            StartFrom::Earliest => Ok(low),
+            StartFrom::Latest => Ok(high),
+            StartFrom::Time(at_ms) => self.offset_at(shard, at_ms, high, wait),
+        }
+    }
+
+    /// The first offset stamped at or after `at_ms`; the end when there is none.
+    fn offset_at(&self, shard: ShardId, at_ms: i64, end: Offset, wait: Duration) -> Result<Offset> {
+        let doing = "ask for the offset of a time in";
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, shard.0 as i32, Place::Offset(at_ms))
+            .map_err(|why| self.error(doing, why))?;
+        let found =
+            self.inner.offsets_for_times(list, wait).map_err(|why| self.error(doing, why))?;
+        match found.find_partition(&self.topic, shard.0 as i32).map(|elem| elem.offset()) {
+            Some(Place::Offset(offset)) => Ok(Offset(offset)),
+            _ => Ok(end),
+        }
     }
 
     /// Lowest and next offset of a shard's partition.
-    pub fn watermarks(&self, _shard: ShardId, _wait: Duration) -> Result<(Offset, Offset)> {
-        todo!()
+    pub fn watermarks(&self, shard: ShardId, wait: Duration) -> Result<(Offset, Offset)> {
+        let (low, high) = self
+            .inner
+            .fetch_watermarks(&self.topic, shard.0 as i32, wait)
+            .map_err(|why| self.error("ask for the range of a partition of", why))?;
+        Ok((Offset(low), Offset(high)))
     }
 
     /// Commits offsets with metadata. `wait`: synchronous (at start and stop).
-    pub fn commit(&self, _commits: &[(ShardId, Committed)], _wait: bool) -> Result<()> {
-        todo!()
+    pub fn commit(&self, commits: &[(ShardId, Committed)], wait: bool) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        for (shard, committed) in commits {
+            let mut elem = list.add_partition(&self.topic, shard.0 as i32);
+            elem.set_offset(Place::Offset(committed.offset.0))
+                .map_err(|why| self.error("name an offset of", why))?;
+            elem.set_metadata(&committed.metadata);
+        }
+        let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
+        self.inner.commit(&list, mode).map_err(|why| self.error("commit in", why))
     }
 
-    /// Leaves in order: hands in what is left to hand in, then closes, bounded by `wait`.
-    pub fn close(self, _wait: Duration) {
-        todo!()
+    /// Leaves the group in order. The client itself is never dropped: that can hang on a broker
+    /// that does not answer, and the process leaves by `_exit` at once (P1).
+    pub fn close(self, wait: Duration) {
+        let deadline = std::time::Instant::now() + wait;
+        if let Err(error) = self.inner.close_queue() {
+            log::debug!("closing the consumer: {error}");
+        }
+        while !self.inner.closed() && std::time::Instant::now() < deadline {
+            if let Some(Ok(message)) = self.inner.poll(Duration::from_millis(10)) {
+                drop(message);
+            }
+            // A last rebalance is answered at once: nothing of it is ours any more.
+            if let Some(Event::Revoked { shards, .. }) = self.queued()
+                && let Err(error) = self.give_back(&shards)
+            {
+                log::debug!("closing the consumer: {error}");
+            }
+        }
+        std::mem::forget(self);
+    }
+
+    fn list(&self, shards: &[ShardId]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for shard in shards {
+            list.add_partition(&self.topic, shard.0 as i32);
+        }
+        list
+    }
+
+    fn error(&self, doing: &str, why: KafkaError) -> Error {
+        Error::temporary(format!("cannot {doing} {}: {why}", self.topic))
     }
 }

@@ -8,4 +8,5 @@
 pub mod consumer;
 pub mod mock;
 pub mod producer;
+mod settings;
 pub mod tap;

@@ -1,11 +1,24 @@
 //! Writing: produce, acknowledgements, bounded in flight.
 //!
 //! Only this file can make a [`Delivered`]: what is settled as delivered has been
-//! acknowledged by Kafka (P8).
+//! acknowledged by Kafka (P8). When the idempotent client fails for good, all that is in flight
+//! is of unknown fate: it is told as failed, and a new client takes over.
 
+use super::settings;
 use crate::config::Config;
-use crate::error::Result;
-use std::time::Duration;
+use crate::error::{Error, Result};
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// While something is in flight the client is served in slices, so that a wait ends when an
+/// acknowledgement arrives (the wrapper's own poll always waits its whole time).
+const SLICE: Duration = Duration::from_millis(1);
 
 /// Says that Kafka acknowledged every message of the work that `ticket` names.
 #[derive(Debug)]
@@ -19,7 +32,7 @@ impl Delivered {
     }
 }
 
-/// What became of a ticket. A ticket is one segment (or one dead letter): one or more messages.
+/// What became of a ticket: one message, or several that stand or fall together.
 #[derive(Debug)]
 pub enum Outcome {
     Delivered(Delivered),
@@ -52,34 +65,197 @@ pub enum Sent {
     TooLarge,
 }
 
-pub struct Producer {}
+/// One delivery report: the ticket, its payload's size, and the error if there was one.
+type Report = (u64, usize, Option<(RDKafkaErrorCode, String)>);
+
+#[derive(Default)]
+struct Context {
+    reports: Mutex<Vec<Report>>,
+}
+
+impl Context {
+    fn reports(&self) -> MutexGuard<'_, Vec<Report>> {
+        // Nothing panics while it is held, and the list would be whole if something did.
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        log::debug!("producer: {error}: {reason}");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+        let (bytes, error) = match result {
+            Ok(message) => (message.payload_len(), None),
+            Err((error, message)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                (message.payload_len(), Some((code, error.to_string())))
+            }
+        };
+        self.reports().push((ticket as u64, bytes, error));
+    }
+}
+
+/// What is known of a ticket that has no outcome yet.
+#[derive(Default)]
+struct Open {
+    unreported: usize,
+    sealed: bool,
+    too_large: bool,
+    failed: Option<String>,
+}
+
+pub struct Producer {
+    settings: ClientConfig,
+    inner: BaseProducer<Context>,
+    open: HashMap<u64, Open>,
+    outcomes: Vec<Outcome>,
+    in_flight_bytes: u64,
+    in_flight_messages: usize,
+}
 
 impl Producer {
-    pub fn open(_config: &Config, _worker: usize) -> Result<Producer> {
-        todo!()
+    pub fn open(config: &Config, worker: usize) -> Result<Producer> {
+        Producer::with_settings(settings::producer(config, worker))
+    }
+
+    /// A producer with librdkafka properties of one's own, for tools and tests.
+    pub fn with_settings(settings: ClientConfig) -> Result<Producer> {
+        let inner = create(&settings)?;
+        Ok(Producer {
+            settings,
+            inner,
+            open: HashMap::new(),
+            outcomes: Vec::new(),
+            in_flight_bytes: 0,
+            in_flight_messages: 0,
+        })
     }
 
     /// Queues one message of `ticket`. After the last one call `seal`.
-    pub fn send(&mut self, _ticket: u64, _letter: &Letter<'_>) -> Result<Sent> {
-        todo!()
+    pub fn send(&mut self, ticket: u64, letter: &Letter<'_>) -> Result<Sent> {
+        let headers = letter.headers.iter().fold(
+            OwnedHeaders::new_with_capacity(letter.headers.len()),
+            |headers, (key, value)| headers.insert(Header { key, value: *value }),
+        );
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(letter.topic, ticket as usize).headers(headers);
+        record.key = letter.key;
+        record.payload = letter.payload;
+        match self.inner.send(record) {
+            Ok(()) => {
+                self.open.entry(ticket).or_default().unreported += 1;
+                self.in_flight_messages += 1;
+                self.in_flight_bytes += letter.payload.map_or(0, <[u8]>::len) as u64;
+                Ok(Sent::Queued)
+            }
+            Err((error, _)) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::QueueFull) => Ok(Sent::Full),
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) => Ok(Sent::TooLarge),
+                Some(RDKafkaErrorCode::Fatal) => {
+                    self.rebuild()?;
+                    Ok(Sent::Full)
+                }
+                _ => Err(Error::temporary(format!("cannot produce to {}: {error}", letter.topic))),
+            },
+        }
     }
 
     /// No more messages will be sent for this ticket: its outcome may be told.
-    pub fn seal(&mut self, _ticket: u64) {
-        todo!()
+    pub fn seal(&mut self, ticket: u64) {
+        self.open.entry(ticket).or_default().sealed = true;
+        self.conclude(ticket);
     }
 
-    /// Serves the client for at most `wait` and returns the outcomes there are.
-    pub fn poll(&mut self, _wait: Duration) -> Vec<Outcome> {
-        todo!()
+    /// Serves the client for at most `wait` and returns the outcomes there are; returns as soon
+    /// as there is one.
+    pub fn poll(&mut self, wait: Duration) -> Vec<Outcome> {
+        let deadline = Instant::now() + wait;
+        self.inner.poll(Duration::ZERO);
+        self.take_reports();
+        while self.outcomes.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let idle = self.in_flight_messages == 0;
+            self.inner.poll(if idle { left } else { SLICE.min(left) });
+            self.take_reports();
+        }
+        std::mem::take(&mut self.outcomes)
     }
 
-    /// Bytes queued and not yet acknowledged.
+    /// Payload bytes queued and not yet acknowledged.
     pub fn in_flight_bytes(&self) -> u64 {
-        todo!()
+        self.in_flight_bytes
     }
 
     pub fn in_flight_messages(&self) -> usize {
-        todo!()
+        self.in_flight_messages
     }
+
+    fn take_reports(&mut self) {
+        let reports = std::mem::take(&mut *self.inner.context().reports());
+        for (ticket, bytes, error) in reports {
+            self.in_flight_messages -= 1;
+            self.in_flight_bytes -= bytes as u64;
+            let Some(open) = self.open.get_mut(&ticket) else { continue };
+            open.unreported -= 1;
+            match error {
+                None => {}
+                Some((RDKafkaErrorCode::MessageSizeTooLarge, _)) => open.too_large = true,
+                Some((_, why)) => open.failed = Some(why),
+            }
+            self.conclude(ticket);
+        }
+        if self.inner.client().fatal_error().is_some()
+            && let Err(error) = self.rebuild()
+        {
+            log::error!("{error}");
+        }
+    }
+
+    /// Tells the outcome of a ticket that is sealed and of which every message is reported.
+    fn conclude(&mut self, ticket: u64) {
+        let Some(open) = self.open.get(&ticket) else { return };
+        if !open.sealed || open.unreported > 0 {
+            return;
+        }
+        let Some(open) = self.open.remove(&ticket) else { return };
+        self.outcomes.push(match open {
+            Open { failed: Some(why), .. } => Outcome::Failed { ticket, why },
+            Open { too_large: true, .. } => Outcome::TooLarge { ticket },
+            _ => Outcome::Delivered(Delivered { ticket }),
+        });
+    }
+
+    /// The client has failed for good: a new one takes its place. The old one is never dropped,
+    /// since that may wait for brokers that do not answer.
+    fn rebuild(&mut self) -> Result<()> {
+        let why = self.inner.client().fatal_error().map_or(String::new(), |(_, why)| why);
+        log::warn!("the producer failed ({why}); all in flight is sent again by a new one");
+        let old = std::mem::replace(&mut self.inner, create(&self.settings)?);
+        std::mem::forget(old);
+        self.in_flight_messages = 0;
+        self.in_flight_bytes = 0;
+        for (ticket, open) in std::mem::take(&mut self.open) {
+            if open.sealed {
+                self.outcomes.push(Outcome::Failed { ticket, why: why.clone() });
+            } else {
+                self.open.insert(ticket, Open { failed: Some(why.clone()), ..Open::default() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn create(settings: &ClientConfig) -> Result<BaseProducer<Context>> {
+    settings.create_with_context(Context::default()).map_err(|why| {
+        Error::config(format!("cannot open a producer: {why}; check kafka and kafka-producer"))
+    })
 }
