@@ -62,15 +62,17 @@ fn json(settings: &[Setting]) -> String {
 fn json_object(setting: &Setting) -> String {
     let value = masked(setting);
     let or_null = |text: &str| if text.is_empty() { "null".to_owned() } else { json_string(text) };
-    let change = format!("{:?}", setting.row.change).to_ascii_lowercase();
-    format!(
-        "{{\"name\": {}, \"value\": {}, \"origin\": {}, \"default\": {}, \"change\": {}}}",
-        json_string(setting.row.name),
-        or_null(&value),
-        json_string(&setting.origin.to_string()),
-        or_null(setting.row.default),
-        json_string(&change),
-    )
+    let row = setting.row;
+    let members = [
+        ("name", json_string(row.name)),
+        ("value", or_null(&value)),
+        ("origin", json_string(&setting.origin.to_string())),
+        ("default", or_null(row.default)),
+        ("range", or_null(&row.kind.range())),
+        ("change", json_string(&format!("{:?}", row.change).to_ascii_lowercase())),
+    ];
+    let members: Vec<String> = members.map(|(key, text)| format!("\"{key}\": {text}")).into();
+    format!("{{{}}}", members.join(", "))
 }
 
 fn json_string(text: &str) -> String {

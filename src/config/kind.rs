@@ -127,6 +127,18 @@ impl Kind {
         matches!(self, Kind::Properties(_))
     }
 
+    /// The values that are allowed, in the manual's words; empty where only the grammar is.
+    pub fn range(&self) -> String {
+        match self {
+            Kind::Count(count) => count.range(),
+            Kind::Size(size) => size.range(),
+            Kind::Seconds(time) => time.range(),
+            Kind::Millis(time) => time.range(),
+            Kind::Choice { words, .. } => format!("one of {}", words.join(", ")),
+            _ => String::new(),
+        }
+    }
+
     /// What stands for the value in `--help`.
     pub fn placeholder(&self) -> &'static str {
         match self {
@@ -144,9 +156,7 @@ impl Kind {
             Kind::Size(_) => "BYTES",
             Kind::Seconds(_) => "SECONDS",
             Kind::Millis(_) => "MS",
-            Kind::Choice { words, .. } if words.len() == 2 => "strict|ids",
-            Kind::Choice { words, .. } if words.len() == 3 => "auto|text|journal",
-            Kind::Choice { .. } => "LEVEL",
+            Kind::Choice { .. } => "WORD",
         }
     }
 }
@@ -155,44 +165,61 @@ impl Count {
     fn parse(&self, text: &str) -> Parsed<u32> {
         let number = value::count(text)?;
         let fits = u32::try_from(number).ok().filter(|n| (self.low..=self.high).contains(n));
-        fits.ok_or_else(|| outside(self.low.to_string(), self.high.to_string()))
+        fits.ok_or_else(|| outside(&self.range()))
+    }
+
+    fn range(&self) -> String {
+        format!("from {} to {}", self.low, self.high)
     }
 }
 
 impl Size {
     fn parse(&self, text: &str) -> Parsed<u64> {
         let bytes = value::size(text)?;
-        if (self.low..=self.high).contains(&bytes) {
-            return Ok(bytes);
-        }
-        Err(outside(value::print_size(self.low), value::print_size(self.high)))
+        let fits = (self.low..=self.high).contains(&bytes);
+        if fits { Ok(bytes) } else { Err(outside(&self.range())) }
+    }
+
+    fn range(&self) -> String {
+        format!("from {} to {}", value::print_size(self.low), value::print_size(self.high))
     }
 }
 
 impl Seconds {
     fn parse(&self, text: &str) -> Parsed<Duration> {
         let time = value::seconds(text)?;
-        let (low, high) = (Duration::from_millis(self.low_ms), Duration::from_millis(self.high_ms));
-        if (low..=high).contains(&time) {
-            return Ok(time);
-        }
-        let print = |time| format!("{} s", value::print_seconds(time));
-        Err(outside(print(low), print(high)))
+        let fits = (self.low()..=self.high()).contains(&time);
+        if fits { Ok(time) } else { Err(outside(&self.range())) }
+    }
+
+    fn low(&self) -> Duration {
+        Duration::from_millis(self.low_ms)
+    }
+
+    fn high(&self) -> Duration {
+        Duration::from_millis(self.high_ms)
+    }
+
+    fn range(&self) -> String {
+        let print = value::print_seconds;
+        format!("from {} s to {} s", print(self.low()), print(self.high()))
     }
 }
 
 impl Millis {
     fn parse(&self, text: &str) -> Parsed<Duration> {
         let ms = value::count(text)?;
-        if (self.low_ms..=self.high_ms).contains(&ms) {
-            return Ok(Duration::from_millis(ms));
-        }
-        Err(outside(format!("{} ms", self.low_ms), format!("{} ms", self.high_ms)))
+        let fits = (self.low_ms..=self.high_ms).contains(&ms);
+        if fits { Ok(Duration::from_millis(ms)) } else { Err(outside(&self.range())) }
+    }
+
+    fn range(&self) -> String {
+        format!("from {} ms to {} ms", self.low_ms, self.high_ms)
     }
 }
 
-fn outside(low: String, high: String) -> String {
-    format!("is out of range: it must be from {low} to {high}")
+fn outside(range: &str) -> String {
+    format!("is out of range: it must be {range}")
 }
 
 fn optional<T>(text: &str, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Option<T>> {
@@ -248,7 +275,12 @@ fn redis_url(text: &str) -> Parsed<String> {
     Err(format!("does not begin with one of {}, or names no server", REDIS_SCHEMES.join(" ")))
 }
 
+/// Empty text is "none": it takes away what earlier sources set.
 fn add_property(list: &mut Vec<(String, String)>, text: &str) -> Parsed<()> {
+    if text.is_empty() {
+        list.clear();
+        return Ok(());
+    }
     let (name, value) = value::property(text)?;
     if let Some(why) = secret::owner_of(&name) {
         return Err(format!("sets {name}, which is not yours to set: {why}"));

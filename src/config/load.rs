@@ -77,6 +77,9 @@ pub struct Loaded {
 
 /// Adds `--config` and the accepted rows of the table to a subcommand's own options.
 pub fn add_options(options: &mut Options, accepts: Accepts) {
+    if let Accepts::Only(names) = accepts {
+        debug_assert!(names.iter().all(|name| table::find(name).is_some()), "no row: {names:?}");
+    }
     options.optopt("c", "config", "configuration file (default: none)", "PATH");
     for row in table::TABLE.iter().filter(|row| accepts.has(row.name)) {
         options.optmulti("", row.name, &row.description(), row.kind.placeholder());
@@ -169,7 +172,7 @@ impl Sources {
             for text in matches.opt_strs(row.name) {
                 if secret::is_secret(row.name, text.trim()) {
                     return Err(Error::config(format!(
-                        "--{}: holds a secret, which every user of this machine could read; \
+                        "flag --{}: holds a secret, which every user of this machine could read; \
                          put it into the file or into {}",
                         row.name,
                         row.environment_name()

@@ -77,6 +77,14 @@ fn properties_are_merged_one_by_one() {
 }
 
 #[test]
+fn an_empty_property_takes_away_those_of_earlier_sources() {
+    let loaded = load_with("kafka = linger.ms=5\n", &[], &["--kafka="]).unwrap();
+    assert!(loaded.config.kafka.is_empty());
+    let loaded = load_with("kafka =\nkafka = linger.ms=5\n", &[], &[]).unwrap();
+    assert_eq!(loaded.config.kafka.len(), 1);
+}
+
+#[test]
 fn an_empty_value_is_none_where_there_is_one() {
     let loaded = load_with("dead-letter-topic = letters", &[], &["--dead-letter-topic="]).unwrap();
     assert_eq!(loaded.config.dead_letter_topic, None);
@@ -155,7 +163,10 @@ fn secrets_are_refused_as_flags_and_never_repeated() {
     }
     let (_, message) = refusal("redis-url = redis://:hunter2@h/ 0\n", &[], &[]);
     assert!(message.contains(":***@h") && !message.contains("hunter2"), "{message}");
-    assert!(load_with("redis-url = redis://:hunter2@h/0\n", &[], &[]).is_ok());
+    let file = "redis-url = redis://:hunter2@h/0\nkafka = debug=all\nkafka = ssl.key.pem=hunter2\n";
+    let shown = format!("{:?}", load_with(file, &[], &[]).unwrap().config);
+    assert!(shown.contains(":***@h") && shown.contains("ssl.key.pem=***"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
