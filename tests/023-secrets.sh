@@ -29,13 +29,21 @@ cat >"$conf" <<END
 redis-url = redis://user:$secret@localhost/0
 kafka = sasl.password=$secret
 END
+chmod 640 "$conf"
 for json in '' --json; do
     # shellcheck disable=SC2086 # nothing, or one word
     env SPANBUFD_KAFKA_PRODUCER="ssl.key.password=$secret" \
         "$SPANBUFD" check --config "$conf" $json >"$TMP/out" 2>"$TMP/err"
     never_shown
     [ "$(grep -cF '***' "$TMP/out")" -eq 3 ] || fail "not masked thrice: $(cat "$TMP/out")"
+    [ ! -s "$TMP/err" ] || fail "warned of nothing: $(cat "$TMP/err")"
 done
+
+# A file with a secret that everyone may read is warned of.
+chmod 644 "$conf"
+"$SPANBUFD" check --config "$conf" >"$TMP/out" 2>"$TMP/err"
+grep -Fq "warning: $conf holds a secret" "$TMP/err" || fail "no warning: $(cat "$TMP/err")"
+never_shown
 
 # Nor in the message about a value that is wrong.
 printf 'redis-url = redis://:%s@local host/0\n' "$secret" >"$conf"

@@ -6,20 +6,23 @@ root=$(dirname "$0")/..
 page=$root/man/spanbufd.conf.5
 example=$root/packaging/spanbufd.conf
 
-# name TAB default TAB range TAB change, "none" for nothing.
+# name TAB unit TAB default TAB range TAB change, "none" for nothing.
 "$SPANBUFD" check --json | python3 -c '
 import json, sys
 for row in json.load(sys.stdin):
-    cells = (row["name"], row["default"] or "none", row["range"] or "none", row["change"])
-    print("\t".join(cells))
+    print("\t".join(row[key] or "none" for key in ("name", "unit", "default", "range", "change")))
 ' >"$TMP/table"
 [ "$(wc -l <"$TMP/table")" -gt 30 ] || fail "table is short: $(cat "$TMP/table")"
 
 awk -v OFS='\t' '
-    /^\.It Ic / { name = $3; default_ = range = "none" }
+    /^\.It Ic / { name = $3; default_ = range = unit = "none" }
+    /^\.It Ic / && $6 ~ /^(bytes|seconds|milliseconds)$/ { unit = $6 }
     name && /^Default: / { default_ = substr($0, 10, length($0) - 10) }
     name && /^Range: / { range = substr($0, 8, length($0) - 8) }
-    name && /^Change: / { print name, default_, range, substr($0, 9, length($0) - 9); name = "" }
+    name && /^Change: / {
+        print name, unit, default_, range, substr($0, 9, length($0) - 9)
+        name = ""
+    }
 ' "$page" >"$TMP/page"
 
 sed -n 's/^#\([a-z-]*\) =/\1 =/p' "$example" >"$TMP/uncommented"
@@ -27,7 +30,7 @@ awk -v OFS='\t' '{ print $1, $3 == "" ? "none" : $3 }' "$TMP/uncommented" >"$TMP
 
 sort "$TMP/table" >"$TMP/table.sorted"
 sort "$TMP/page" | diff -u "$TMP/table.sorted" - || fail 'spanbufd.conf(5) differs from the table'
-cut -f 1,2 "$TMP/table.sorted" >"$TMP/defaults"
+cut -f 1,3 "$TMP/table.sorted" >"$TMP/defaults"
 sort "$TMP/example" | diff -u "$TMP/defaults" - || fail 'the example differs from the table'
 
 cut -f 1 "$TMP/table.sorted" >"$TMP/names"

@@ -3,7 +3,7 @@
 //! Each effective value stands beside its origin: the default, the line of the file, the
 //! variable, or the flag. Secrets are masked. Kafka and Redis are not asked.
 
-use super::out::Out;
+use super::out::{self, Out};
 use super::{Spec, perform};
 use crate::config::{Accepts, Loaded, Setting, secret, table};
 use crate::error::Result;
@@ -26,6 +26,9 @@ pub fn run(args: &[String]) -> i32 {
 
 fn show(loaded: &Loaded) -> Result<i32> {
     loaded.config.redis_password()?;
+    for warning in &loaded.warnings {
+        out::warn(warning);
+    }
     let mut out = Out::stdout()?;
     if loaded.matches.opt_present("json") {
         out.line(json(&loaded.settings))?;
@@ -67,6 +70,7 @@ fn json_object(setting: &Setting) -> String {
         ("name", json_string(row.name)),
         ("value", or_null(&value)),
         ("origin", json_string(&setting.origin.to_string())),
+        ("unit", or_null(row.kind.unit().unwrap_or_default())),
         ("default", or_null(row.default)),
         ("range", or_null(&row.kind.range())),
         ("change", json_string(&format!("{:?}", row.change).to_ascii_lowercase())),

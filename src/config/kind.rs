@@ -123,6 +123,16 @@ impl Kind {
         }
     }
 
+    /// What a bare number counts, in the manual's words.
+    pub fn unit(&self) -> Option<&'static str> {
+        match self {
+            Kind::Size(_) => Some("bytes"),
+            Kind::Seconds(_) => Some("seconds"),
+            Kind::Millis(_) => Some("milliseconds"),
+            _ => None,
+        }
+    }
+
     pub fn is_repeatable(&self) -> bool {
         matches!(self, Kind::Properties(_))
     }
@@ -265,14 +275,28 @@ fn is_plain(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
 }
 
-const REDIS_SCHEMES: [&str; 4] = ["redis://", "rediss://", "unix://", "redis+unix://"];
+/// Whether a path must follow: a socket has no host.
+const REDIS_SCHEMES: [(&str, bool); 5] = [
+    ("redis://", false),
+    ("valkey://", false),
+    ("unix://", true),
+    ("redis+unix://", true),
+    ("valkey+unix://", true),
+];
 
 fn redis_url(text: &str) -> Parsed<String> {
-    let known = REDIS_SCHEMES.iter().any(|s| text.starts_with(s) && text.len() > s.len());
-    if known && !text.contains(char::is_whitespace) {
-        return Ok(text.to_owned());
+    if text.contains(char::is_whitespace) {
+        return Err("has white space in it".into());
     }
-    Err(format!("does not begin with one of {}, or names no server", REDIS_SCHEMES.join(" ")))
+    let place = |(scheme, path): &(&str, bool)| text.strip_prefix(scheme).map(|rest| (rest, *path));
+    match REDIS_SCHEMES.iter().find_map(place) {
+        Some(("", _)) => Err("names no server".into()),
+        Some((rest, true)) if !rest.starts_with('/') => {
+            Err("names no socket; write it as unix:///PATH".into())
+        }
+        Some(_) => Ok(text.to_owned()),
+        None => Err("does not begin with redis:// or unix://".into()),
+    }
 }
 
 /// Empty text is "none": it takes away what earlier sources set.

@@ -90,7 +90,7 @@ fn an_empty_value_is_none_where_there_is_one() {
     assert_eq!(loaded.config.dead_letter_topic, None);
     let (kind, message) = refusal("input-topic =\n", &[], &[]);
     assert_eq!(kind, Kind::Config);
-    assert!(message.contains(".conf:1: input-topic = "), "{message}");
+    assert!(message.contains(".conf:1: input-topic = (nothing) is no name"), "{message}");
 }
 
 #[test]
@@ -106,6 +106,9 @@ fn a_wrong_value_is_refused_where_it_stands() {
         ("kafka-consumer = group.id=x\n", 1, "group-id"),
         ("kafka = enable.auto.commit=true\n", 1, "not yours to set"),
         ("redis-url = http://h\n", 1, "redis://"),
+        ("redis-url = rediss://h\n", 1, "redis://"),
+        ("redis-url = redis://\n", 1, "names no server"),
+        ("redis-url = unix://run/redis\n", 1, "names no socket"),
         ("namespace = a{b}\n", 1, "is no name"),
         ("bootstrap-servers = kafka\n", 1, "HOST:PORT"),
         ("log-level = loud\n", 1, "is not one of off, error"),
@@ -179,4 +182,17 @@ fn what_is_shown_can_be_loaded_again() {
         lines.map(|setting| format!("{} = {}\n", setting.row.name, setting.value)).collect();
     let second = load_with(&text, &[], &[]).unwrap();
     assert_eq!(format!("{:?}", first.config), format!("{:?}", second.config));
+}
+
+#[test]
+fn secrets_that_everyone_may_read_are_warned_of() {
+    let scratch = Scratch::new("redis-url = redis://:pw@h/0\n");
+    let args = ["--config".to_owned(), scratch.0.display().to_string()];
+    let warnings = |mode| {
+        std::fs::set_permissions(&scratch.0, std::fs::Permissions::from_mode(mode)).unwrap();
+        load(&args, Options::new(), Accepts::All, []).unwrap().warnings
+    };
+    assert_eq!(warnings(0o640).len(), 0);
+    assert!(warnings(0o644)[0].contains("chmod o-r"));
+    assert!(load_with("timeout = 5\n", &[], &[]).unwrap().warnings.is_empty());
 }
