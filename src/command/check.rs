@@ -3,7 +3,7 @@
 //! Each effective value stands beside its origin: the default, the line of the file, the
 //! variable, or the flag. Secrets are masked. Kafka and Redis are not asked.
 
-use super::out::Out;
+use super::out::{self, Out};
 use super::{Spec, perform};
 use crate::config::{Accepts, Loaded, Setting, secret, table};
 use crate::error::Result;
@@ -26,6 +26,9 @@ pub fn run(args: &[String]) -> i32 {
 
 fn show(loaded: &Loaded) -> Result<i32> {
     loaded.config.redis_password()?;
+    for warning in &loaded.warnings {
+        out::warn(warning);
+    }
     let mut out = Out::stdout()?;
     if loaded.matches.opt_present("json") {
         out.line(json(&loaded.settings))?;
@@ -62,15 +65,18 @@ fn json(settings: &[Setting]) -> String {
 fn json_object(setting: &Setting) -> String {
     let value = masked(setting);
     let or_null = |text: &str| if text.is_empty() { "null".to_owned() } else { json_string(text) };
-    let change = format!("{:?}", setting.row.change).to_ascii_lowercase();
-    format!(
-        "{{\"name\": {}, \"value\": {}, \"origin\": {}, \"default\": {}, \"change\": {}}}",
-        json_string(setting.row.name),
-        or_null(&value),
-        json_string(&setting.origin.to_string()),
-        or_null(setting.row.default),
-        json_string(&change),
-    )
+    let row = setting.row;
+    let members = [
+        ("name", json_string(row.name)),
+        ("value", or_null(&value)),
+        ("origin", json_string(&setting.origin.to_string())),
+        ("unit", or_null(row.kind.unit().unwrap_or_default())),
+        ("default", or_null(row.default)),
+        ("range", or_null(&row.kind.range())),
+        ("change", json_string(&format!("{:?}", row.change).to_ascii_lowercase())),
+    ];
+    let members: Vec<String> = members.map(|(key, text)| format!("\"{key}\": {text}")).into();
+    format!("{{{}}}", members.join(", "))
 }
 
 fn json_string(text: &str) -> String {

@@ -151,50 +151,5 @@ impl Write for Stderr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn formatted(journal: bool, level: Level, target: &str, message: &str) -> String {
-        let args = format_args!("{message}");
-        let record = Record::builder().args(args).level(level).target(target).build();
-        line(journal, &record)
-    }
-
-    #[test]
-    fn an_event_is_one_line() {
-        let text = formatted(true, Level::Warn, "spanbufd::worker", "a\nb\r\x1b[31m\tc\u{85}");
-        assert_eq!(text, "<4>a\\nb\\r\\u{1b}[31m\\tc\\u{85}\n");
-    }
-
-    #[test]
-    fn text_has_time_and_level() {
-        let text = formatted(false, Level::Info, "spanbufd", "up");
-        let (stamp, rest) = text.split_once(' ').unwrap();
-        assert!(date::parse_rfc3339(stamp).is_some(), "{text}");
-        assert_eq!(rest, "INFO  up\n");
-    }
-
-    #[test]
-    fn foreign_targets_are_named() {
-        let text = formatted(true, Level::Error, "librdkafka", "broker down");
-        assert_eq!(text, "<3>librdkafka: broker down\n");
-    }
-
-    #[test]
-    fn long_lines_are_cut_at_a_character() {
-        for pad in 0..4 {
-            let message = format!("{}{}", "x".repeat(pad), "é\n".repeat(9_000));
-            let text = formatted(true, Level::Info, "spanbufd", &message);
-            assert!(text.len() <= LINE_BYTES_MAX && text.len() > LINE_BYTES_MAX - 10);
-            assert!(text.ends_with("…\n"));
-        }
-    }
-
-    #[test]
-    fn a_line_that_just_fits_is_whole() {
-        let message = "x".repeat(LINE_BYTES_MAX - "<6>\n".len());
-        let text = formatted(true, Level::Info, "spanbufd", &message);
-        assert_eq!(text.len(), LINE_BYTES_MAX);
-        assert!(text.ends_with("x\n"));
-    }
-}
+#[path = "log_tests.rs"]
+mod tests;

@@ -57,7 +57,7 @@ impl Out {
         match written {
             Err(why) if why.kind() == ErrorKind::BrokenPipe => {
                 self.closed = true;
-                // What is still buffered must not be tried again, by nobody.
+                // From here on there is nobody to write to.
                 self.inner = BufWriter::new(Box::new(io::sink()));
                 Ok(())
             }
@@ -75,6 +75,11 @@ pub fn complain(error: &Error, command: &str) {
         text.push_str(&format!("Try 'spanbufd {command}--help'.\n"));
     }
     let _ = io::stderr().write(text.as_bytes());
+}
+
+/// Tells the user what is not wrong but should not stay: `spanbufd: warning: MESSAGE`.
+pub fn warn(message: &str) {
+    let _ = io::stderr().write(format!("spanbufd: warning: {message}\n").as_bytes());
 }
 
 #[cfg(test)]

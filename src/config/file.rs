@@ -5,6 +5,8 @@
 //! keys mean is not known here.
 
 use crate::error::{Error, Result};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// Larger than any configuration; a device or a log given by mistake ends here.
@@ -22,11 +24,13 @@ pub struct Line {
 pub fn read(path: &Path) -> Result<Vec<Line>> {
     let shown = path.display();
     let refused = |why: String| Error::config(format!("cannot read configuration {shown}: {why}"));
-    let size = std::fs::metadata(path).map_err(|why| refused(why.to_string()))?.len();
+    let file = File::open(path).map_err(|why| refused(why.to_string()))?;
+    let mut bytes = Vec::new();
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let size = read.map_err(|why| refused(why.to_string()))? as u64;
     if size > FILE_BYTES_MAX {
-        return Err(refused(format!("it has {size} bytes, more than {FILE_BYTES_MAX}")));
+        return Err(refused(format!("it has more than {FILE_BYTES_MAX} bytes")));
     }
-    let bytes = std::fs::read(path).map_err(|why| refused(why.to_string()))?;
     parse(&bytes).map_err(|(number, why)| Error::config(format!("{shown}:{number}: {why}")))
 }
 

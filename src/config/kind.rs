@@ -123,8 +123,30 @@ impl Kind {
         }
     }
 
+    /// What a bare number counts, in the manual's words.
+    pub fn unit(&self) -> Option<&'static str> {
+        match self {
+            Kind::Size(_) => Some("bytes"),
+            Kind::Seconds(_) => Some("seconds"),
+            Kind::Millis(_) => Some("milliseconds"),
+            _ => None,
+        }
+    }
+
     pub fn is_repeatable(&self) -> bool {
         matches!(self, Kind::Properties(_))
+    }
+
+    /// The values that are allowed, in the manual's words; empty where only the grammar is.
+    pub fn range(&self) -> String {
+        match self {
+            Kind::Count(count) => count.range(),
+            Kind::Size(size) => size.range(),
+            Kind::Seconds(time) => time.range(),
+            Kind::Millis(time) => time.range(),
+            Kind::Choice { words, .. } => format!("one of {}", words.join(", ")),
+            _ => String::new(),
+        }
     }
 
     /// What stands for the value in `--help`.
@@ -144,9 +166,7 @@ impl Kind {
             Kind::Size(_) => "BYTES",
             Kind::Seconds(_) => "SECONDS",
             Kind::Millis(_) => "MS",
-            Kind::Choice { words, .. } if words.len() == 2 => "strict|ids",
-            Kind::Choice { words, .. } if words.len() == 3 => "auto|text|journal",
-            Kind::Choice { .. } => "LEVEL",
+            Kind::Choice { .. } => "WORD",
         }
     }
 }
@@ -155,44 +175,61 @@ impl Count {
     fn parse(&self, text: &str) -> Parsed<u32> {
         let number = value::count(text)?;
         let fits = u32::try_from(number).ok().filter(|n| (self.low..=self.high).contains(n));
-        fits.ok_or_else(|| outside(self.low.to_string(), self.high.to_string()))
+        fits.ok_or_else(|| outside(&self.range()))
+    }
+
+    fn range(&self) -> String {
+        format!("from {} to {}", self.low, self.high)
     }
 }
 
 impl Size {
     fn parse(&self, text: &str) -> Parsed<u64> {
         let bytes = value::size(text)?;
-        if (self.low..=self.high).contains(&bytes) {
-            return Ok(bytes);
-        }
-        Err(outside(value::print_size(self.low), value::print_size(self.high)))
+        let fits = (self.low..=self.high).contains(&bytes);
+        if fits { Ok(bytes) } else { Err(outside(&self.range())) }
+    }
+
+    fn range(&self) -> String {
+        format!("from {} to {}", value::print_size(self.low), value::print_size(self.high))
     }
 }
 
 impl Seconds {
     fn parse(&self, text: &str) -> Parsed<Duration> {
         let time = value::seconds(text)?;
-        let (low, high) = (Duration::from_millis(self.low_ms), Duration::from_millis(self.high_ms));
-        if (low..=high).contains(&time) {
-            return Ok(time);
-        }
-        let print = |time| format!("{} s", value::print_seconds(time));
-        Err(outside(print(low), print(high)))
+        let fits = (self.low()..=self.high()).contains(&time);
+        if fits { Ok(time) } else { Err(outside(&self.range())) }
+    }
+
+    fn low(&self) -> Duration {
+        Duration::from_millis(self.low_ms)
+    }
+
+    fn high(&self) -> Duration {
+        Duration::from_millis(self.high_ms)
+    }
+
+    fn range(&self) -> String {
+        let print = value::print_seconds;
+        format!("from {} s to {} s", print(self.low()), print(self.high()))
     }
 }
 
 impl Millis {
     fn parse(&self, text: &str) -> Parsed<Duration> {
         let ms = value::count(text)?;
-        if (self.low_ms..=self.high_ms).contains(&ms) {
-            return Ok(Duration::from_millis(ms));
-        }
-        Err(outside(format!("{} ms", self.low_ms), format!("{} ms", self.high_ms)))
+        let fits = (self.low_ms..=self.high_ms).contains(&ms);
+        if fits { Ok(Duration::from_millis(ms)) } else { Err(outside(&self.range())) }
+    }
+
+    fn range(&self) -> String {
+        format!("from {} ms to {} ms", self.low_ms, self.high_ms)
     }
 }
 
-fn outside(low: String, high: String) -> String {
-    format!("is out of range: it must be from {low} to {high}")
+fn outside(range: &str) -> String {
+    format!("is out of range: it must be {range}")
 }
 
 fn optional<T>(text: &str, parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Option<T>> {
@@ -238,17 +275,36 @@ fn is_plain(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')
 }
 
-const REDIS_SCHEMES: [&str; 4] = ["redis://", "rediss://", "unix://", "redis+unix://"];
+/// Whether a path must follow: a socket has no host.
+const REDIS_SCHEMES: [(&str, bool); 5] = [
+    ("redis://", false),
+    ("valkey://", false),
+    ("unix://", true),
+    ("redis+unix://", true),
+    ("valkey+unix://", true),
+];
 
 fn redis_url(text: &str) -> Parsed<String> {
-    let known = REDIS_SCHEMES.iter().any(|s| text.starts_with(s) && text.len() > s.len());
-    if known && !text.contains(char::is_whitespace) {
-        return Ok(text.to_owned());
+    if text.contains(char::is_whitespace) {
+        return Err("has white space in it".into());
     }
-    Err(format!("does not begin with one of {}, or names no server", REDIS_SCHEMES.join(" ")))
+    let place = |(scheme, path): &(&str, bool)| text.strip_prefix(scheme).map(|rest| (rest, *path));
+    match REDIS_SCHEMES.iter().find_map(place) {
+        Some(("", _)) => Err("names no server".into()),
+        Some((rest, true)) if !rest.starts_with('/') => {
+            Err("names no socket; write it as unix:///PATH".into())
+        }
+        Some(_) => Ok(text.to_owned()),
+        None => Err("does not begin with redis:// or unix://".into()),
+    }
 }
 
+/// Empty text is "none": it takes away what earlier sources set.
 fn add_property(list: &mut Vec<(String, String)>, text: &str) -> Parsed<()> {
+    if text.is_empty() {
+        list.clear();
+        return Ok(());
+    }
     let (name, value) = value::property(text)?;
     if let Some(why) = secret::owner_of(&name) {
         return Err(format!("sets {name}, which is not yours to set: {why}"));

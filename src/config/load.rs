@@ -9,8 +9,9 @@ use super::table::{self, Row};
 use super::{Config, file, nearest, rules, secret};
 use crate::error::{Error, Result};
 use getopts::{Matches, Options};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Where a value came from.
@@ -71,12 +72,17 @@ pub struct Loaded {
     pub config: Config,
     /// In the order of the table.
     pub settings: Vec<Setting>,
+    /// What is allowed and should not stay so; for `check` to print and for the log.
+    pub warnings: Vec<String>,
     /// The subcommand's own options, and its free arguments.
     pub matches: Matches,
 }
 
 /// Adds `--config` and the accepted rows of the table to a subcommand's own options.
 pub fn add_options(options: &mut Options, accepts: Accepts) {
+    if let Accepts::Only(names) = accepts {
+        debug_assert!(names.iter().all(|name| table::find(name).is_some()), "no row: {names:?}");
+    }
     options.optopt("c", "config", "configuration file (default: none)", "PATH");
     for row in table::TABLE.iter().filter(|row| accepts.has(row.name)) {
         options.optmulti("", row.name, &row.description(), row.kind.placeholder());
@@ -101,7 +107,8 @@ pub fn load(
     sources.add_flags(&matches, accepts)?;
     sources.judge()?;
     let settings = sources.settings();
-    Ok(Loaded { config: sources.config, settings, matches })
+    let warnings = open_secrets(&sources.config, &settings);
+    Ok(Loaded { config: sources.config, settings, warnings, matches })
 }
 
 fn usage(fail: getopts::Fail, accepts: Accepts) -> Error {
@@ -169,7 +176,7 @@ impl Sources {
             for text in matches.opt_strs(row.name) {
                 if secret::is_secret(row.name, text.trim()) {
                     return Err(Error::config(format!(
-                        "--{}: holds a secret, which every user of this machine could read; \
+                        "flag --{}: holds a secret, which every user of this machine could read; \
                          put it into the file or into {}",
                         row.name,
                         row.environment_name()
@@ -187,8 +194,9 @@ impl Sources {
             return Err(Error::config(format!("{origin}: {key} is set twice ({before})")));
         }
         row.kind.set(&mut self.config, text).map_err(|why| {
-            let shown = secret::mask(row.name, text);
-            Error::config(format!("{origin}: {} = {} {why}", row.name, shown.escape_debug()))
+            let shown = secret::mask(row.name, text).escape_debug().to_string();
+            let shown = if shown.is_empty() { "(nothing)".to_owned() } else { shown };
+            Error::config(format!("{origin}: {} = {shown} {why}", row.name))
         })?;
         self.origins.insert(key, origin);
         Ok(())
@@ -228,6 +236,25 @@ impl Sources {
         }
         settings
     }
+}
+
+/// Files with a secret in them that everyone on the machine may read.
+fn open_secrets(config: &Config, settings: &[Setting]) -> Vec<String> {
+    let in_file = settings.iter().filter_map(|setting| match &setting.origin {
+        Origin::File { path, .. } if secret::is_secret(setting.row.name, &setting.value) => {
+            Some(path)
+        }
+        _ => None,
+    });
+    let holders: BTreeSet<&PathBuf> = in_file.chain(&config.redis_password_file).collect();
+    let open = holders.into_iter().filter(|path| {
+        std::fs::metadata(path).is_ok_and(|stat| stat.permissions().mode() & 0o004 != 0)
+    });
+    open.map(|path| {
+        let path = path.display();
+        format!("{path} holds a secret and everyone may read it; run chmod o-r {path}")
+    })
+    .collect()
 }
 
 /// What may be set once: an option, or one property of a repeatable option.

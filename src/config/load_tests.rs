@@ -77,12 +77,20 @@ fn properties_are_merged_one_by_one() {
 }
 
 #[test]
+fn an_empty_property_takes_away_those_of_earlier_sources() {
+    let loaded = load_with("kafka = linger.ms=5\n", &[], &["--kafka="]).unwrap();
+    assert!(loaded.config.kafka.is_empty());
+    let loaded = load_with("kafka =\nkafka = linger.ms=5\n", &[], &[]).unwrap();
+    assert_eq!(loaded.config.kafka.len(), 1);
+}
+
+#[test]
 fn an_empty_value_is_none_where_there_is_one() {
     let loaded = load_with("dead-letter-topic = letters", &[], &["--dead-letter-topic="]).unwrap();
     assert_eq!(loaded.config.dead_letter_topic, None);
     let (kind, message) = refusal("input-topic =\n", &[], &[]);
     assert_eq!(kind, Kind::Config);
-    assert!(message.contains(".conf:1: input-topic = "), "{message}");
+    assert!(message.contains(".conf:1: input-topic = (nothing) is no name"), "{message}");
 }
 
 #[test]
@@ -98,6 +106,9 @@ fn a_wrong_value_is_refused_where_it_stands() {
         ("kafka-consumer = group.id=x\n", 1, "group-id"),
         ("kafka = enable.auto.commit=true\n", 1, "not yours to set"),
         ("redis-url = http://h\n", 1, "redis://"),
+        ("redis-url = rediss://h\n", 1, "redis://"),
+        ("redis-url = redis://\n", 1, "names no server"),
+        ("redis-url = unix://run/redis\n", 1, "names no socket"),
         ("namespace = a{b}\n", 1, "is no name"),
         ("bootstrap-servers = kafka\n", 1, "HOST:PORT"),
         ("log-level = loud\n", 1, "is not one of off, error"),
@@ -155,7 +166,10 @@ fn secrets_are_refused_as_flags_and_never_repeated() {
     }
     let (_, message) = refusal("redis-url = redis://:hunter2@h/ 0\n", &[], &[]);
     assert!(message.contains(":***@h") && !message.contains("hunter2"), "{message}");
-    assert!(load_with("redis-url = redis://:hunter2@h/0\n", &[], &[]).is_ok());
+    let file = "redis-url = redis://:hunter2@h/0\nkafka = debug=all\nkafka = ssl.key.pem=hunter2\n";
+    let shown = format!("{:?}", load_with(file, &[], &[]).unwrap().config);
+    assert!(shown.contains(":***@h") && shown.contains("ssl.key.pem=***"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
@@ -168,4 +182,17 @@ fn what_is_shown_can_be_loaded_again() {
         lines.map(|setting| format!("{} = {}\n", setting.row.name, setting.value)).collect();
     let second = load_with(&text, &[], &[]).unwrap();
     assert_eq!(format!("{:?}", first.config), format!("{:?}", second.config));
+}
+
+#[test]
+fn secrets_that_everyone_may_read_are_warned_of() {
+    let scratch = Scratch::new("redis-url = redis://:pw@h/0\n");
+    let args = ["--config".to_owned(), scratch.0.display().to_string()];
+    let warnings = |mode| {
+        std::fs::set_permissions(&scratch.0, std::fs::Permissions::from_mode(mode)).unwrap();
+        load(&args, Options::new(), Accepts::All, []).unwrap().warnings
+    };
+    assert_eq!(warnings(0o640).len(), 0);
+    assert!(warnings(0o644)[0].contains("chmod o-r"));
+    assert!(load_with("timeout = 5\n", &[], &[]).unwrap().warnings.is_empty());
 }

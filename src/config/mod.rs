@@ -20,6 +20,7 @@ pub use load::{Accepts, Loaded, Origin, Setting, add_options, load};
 
 use crate::segment::batch::Compression;
 use crate::segment::span::Validate;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub enum LogFormat {
 }
 
 /// The effective configuration. Read once, immutable, handed on as `&Config`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     pub bootstrap_servers: String,
     pub input_topic: String,
@@ -93,6 +94,17 @@ pub struct Config {
     pub restart_window: Duration,
     pub rebalance_timeout: Duration,
     pub commit_interval: Duration,
+}
+
+impl fmt::Debug for Config {
+    /// The options with secrets masked, so that no log line can show one by accident.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |row: &table::Row| {
+            let text = row.kind.print(self);
+            text.lines().map(|line| secret::mask(row.name, line)).collect::<Vec<_>>()
+        };
+        f.debug_map().entries(table::TABLE.iter().map(|row| (row.name, shown(row)))).finish()
+    }
 }
 
 impl Default for Config {

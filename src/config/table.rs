@@ -150,7 +150,7 @@ pub static TABLE: &[Row] = &[
     row("max-batch-time-ms", kind!(Millis max_batch_time 1, 60_000), "100", Reload,
         "time that a batch may wait to fill"),
     row("validate", VALIDATE, "strict", Reload,
-        "which fields of a span are checked"),
+        "fields of a span that are checked: strict or ids"),
     row("compression", kind!(Compression compression), "zstd:1", Reload,
         "compression of what is buffered"),
 
@@ -164,7 +164,7 @@ pub static TABLE: &[Row] = &[
         "size at which a segment is flushed and split"),
     row("max-flush-segments", kind!(Count max_flush_segments 1, 100_000), "500", Reload,
         "segments that a flusher takes at once"),
-    row("max-index-bytes", kind!(Size max_index_bytes MIB, 1024 * GIB), "512MiB", Reload,
+    row("max-index-bytes", kind!(Size max_index_bytes 64 * KIB, 1024 * GIB), "512MiB", Reload,
         "memory of one flusher's index"),
 
     row("shutdown-timeout", kind!(Seconds shutdown_timeout 100, HOUR), "30", Reload,
@@ -180,9 +180,9 @@ pub static TABLE: &[Row] = &[
     row("restart-window", kind!(Seconds restart_window 1_000, 7 * DAY), "600", Reload,
         "time over which restarts are counted"),
     row("log-level", LOG_LEVEL, "info", Reload,
-        "least important messages that are logged"),
+        "off, error, warn, info, debug or trace"),
     row("log-format", LOG_FORMAT, "auto", Restart,
-        "form of log lines"),
+        "form of log lines: auto, text or journal"),
 ];
 
 /// The row of that name.
