@@ -128,6 +128,15 @@ words! {
     LiveBatches "live_batches" "batches" Flusher gauge "batches listed in the store";
 }
 
+/// Values of the daemon's word `state`.
+pub const STARTING: u64 = 0;
+pub const RUNNING: u64 = 1;
+pub const STOPPING: u64 = 2;
+
+/// Values of a worker's word `kind`.
+pub const INGEST: u64 = 1;
+pub const FLUSHER: u64 = 2;
+
 /// Upper bounds in ms of the lateness histogram (acknowledged minus due), the last is open.
 pub const LATENESS_BOUNDS_MS: [u64; 16] =
     [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000, u64::MAX];

@@ -1,0 +1,1 @@
+//! A snapshot of the board for people and programs.
