@@ -199,9 +199,8 @@ impl Board {
         if shard.0 >= self.shape.max_shards || ingest >= self.shape.ingests {
             return None;
         }
-        let at = self.shape.rows_at()
-            + ingest * self.shape.rows_of_one()
-            + shard.0 as usize * ROW_WORDS;
+        let at =
+            self.shape.rows_at() + ingest * self.shape.rows_of_one() + shard.0 as usize * ROW_WORDS;
         Some(OwnershipRow(self.slot(at, ROW_WORDS)))
     }
 
@@ -363,7 +362,8 @@ mod tests {
                     row.set(OwnershipWord::Wanted, row.get(OwnershipWord::Wanted) + 1);
                 }
             }
-            let sum: u64 = board.words[HEADER_WORDS..].iter().map(|w| w.load(Ordering::SeqCst)).sum();
+            let sum: u64 =
+                board.words[HEADER_WORDS..].iter().map(|w| w.load(Ordering::SeqCst)).sum();
             assert_eq!(sum, 5 * 2 + 5 * 2 + 5 * 2);
             assert!(board.words[HEADER_WORDS..].iter().all(|w| w.load(Ordering::SeqCst) <= 1));
             assert!(board.shard(ShardId(5)).is_none());

@@ -45,6 +45,9 @@ macro_rules! words {
                 counter: is_counter(stringify!($kind)),
                 help: $help,
             },)*];
+
+            /// The words, in the order of the table.
+            pub const ALL: &'static [$group] = &[$($group::$word,)*];
         }
     };
 }

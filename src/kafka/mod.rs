@@ -10,3 +10,19 @@ pub mod mock;
 pub mod producer;
 mod settings;
 pub mod tap;
+
+use crate::config::Config;
+use crate::error::Result;
+
+/// Builds both clients' configurations as the workers will, properties of the user included.
+/// Asks no broker. The clients are left to the end of the process.
+pub fn check(config: &Config) -> Result<()> {
+    std::mem::forget(consumer::Consumer::open(config, 0)?);
+    std::mem::forget(producer::Producer::open(config, 0)?);
+    Ok(())
+}
+
+/// The version of librdkafka that is linked in.
+pub fn version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}

@@ -5,11 +5,7 @@ use std::collections::BTreeMap;
 /// Deals `shards` to `flushers` processes, given who serves what `today` (shards that are gone
 /// and flushers that do not exist are ignored). Afterwards no flusher serves two more than
 /// another, and a shard moves only where that takes it.
-pub fn plan(
-    shards: &[u32],
-    today: &BTreeMap<u32, usize>,
-    flushers: usize,
-) -> BTreeMap<u32, usize> {
+pub fn plan(shards: &[u32], today: &BTreeMap<u32, usize>, flushers: usize) -> BTreeMap<u32, usize> {
     if flushers == 0 {
         return BTreeMap::new();
     }
@@ -104,15 +100,14 @@ mod tests {
 
     /// Shards on flushers that are gone, and what is over the fair share of the others.
     fn must_move(shards: &[u32], today: &BTreeMap<u32, usize>, flushers: usize) -> usize {
-        let kept: BTreeMap<u32, usize> = shards
-            .iter()
-            .filter_map(|s| today.get(s).map(|f| (*s, *f)))
-            .collect();
+        let kept: BTreeMap<u32, usize> =
+            shards.iter().filter_map(|s| today.get(s).map(|f| (*s, *f))).collect();
         let gone = kept.values().filter(|f| **f >= flushers).count();
         let mut held = counts(&kept, flushers);
         held.sort_unstable_by(|a, b| b.cmp(a));
         let (share, extra) = (shards.len() / flushers, shards.len() % flushers);
-        let over = |(at, held): (usize, &usize)| held.saturating_sub(share + usize::from(at < extra));
+        let over =
+            |(at, held): (usize, &usize)| held.saturating_sub(share + usize::from(at < extra));
         gone + held.iter().enumerate().map(over).sum::<usize>()
     }
 }
