@@ -1,0 +1,201 @@
+//! One connection to one Redis: the one file that names the redis crate.
+//!
+//! A call sends all its commands, then reads all replies against one deadline (the crate's
+//! own pipeline waits its time-out once per reply). A time-out or a broken connection drops
+//! the connection, because what came next on it would be the answer to something else.
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::sys::{random, time};
+use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, Value};
+use std::time::Duration;
+
+/// The bound of one call, all its replies together; well below `max-unhealthy-seconds`.
+const CALL_MAX: Duration = Duration::from_secs(5);
+
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// Between two tries to connect, jittered, doubling.
+const RECONNECT_FIRST: Duration = Duration::from_millis(20);
+const RECONNECT_MAX: Duration = Duration::from_secs(1);
+
+/// One reply, as far as spanbufd needs to tell them apart.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Nil,
+    Int(i64),
+    Bytes(Vec<u8>),
+    List(Vec<Reply>),
+    /// The server refused: the code (`OOM`, `NOSCRIPT`, …) and the whole sentence.
+    Refused {
+        code: String,
+        text: String,
+    },
+}
+
+impl Reply {
+    /// The bytes as text; `None` for any other reply.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Reply::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// One command in the making.
+pub struct Command(redis::Cmd);
+
+impl Command {
+    pub fn new(name: &str) -> Command {
+        Command(redis::cmd(name))
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Command {
+        self.0.arg(arg.as_ref());
+        self
+    }
+
+    pub fn args<A: AsRef<[u8]>>(self, args: impl IntoIterator<Item = A>) -> Command {
+        args.into_iter().fold(self, Command::arg)
+    }
+}
+
+pub struct Link {
+    client: Client,
+    /// For messages, without a password.
+    pub address: String,
+    connection: Option<Connection>,
+    /// Counts connections, so that a caller notices a new one.
+    pub connections: u64,
+    retry_at: Duration,
+    retry_wait: Duration,
+}
+
+impl Link {
+    /// Connects to nothing yet: a Redis that is down is no error here.
+    pub fn open(config: &Config) -> Result<Link> {
+        let address = config.redis_url_masked();
+        let wrong = |why: &dyn std::fmt::Display| {
+            Error::config(format!("cannot use redis-url {address}: {why}"))
+        };
+        let mut info: ConnectionInfo =
+            url(&config.redis_url).as_str().into_connection_info().map_err(|why| wrong(&why))?;
+        if let Some(password) = config.redis_password()? {
+            let settings = info.redis_settings().clone().set_password(password);
+            info = info.set_redis_settings(settings);
+        }
+        let client = Client::open(info).map_err(|why| wrong(&why))?;
+        Ok(Link {
+            client,
+            address,
+            connection: None,
+            connections: 0,
+            retry_at: Duration::ZERO,
+            retry_wait: RECONNECT_FIRST,
+        })
+    }
+
+    /// Connects if it is time to; `Err(Temporary)` while there is no connection.
+    pub fn connect(&mut self) -> Result<()> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let now = time::monotonic();
+        if now < self.retry_at {
+            return Err(Error::temporary(format!("no connection to {}", self.address)));
+        }
+        match self.client.get_connection_with_timeout(CONNECT_MAX) {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                self.connections += 1;
+                self.retry_wait = RECONNECT_FIRST;
+                Ok(())
+            }
+            Err(why) => {
+                let share = random::bits128().map_or(0.5, |bits| f64::from(bits as u16) / 65_536.0);
+                self.retry_at = now + self.retry_wait.mul_f64(0.5 + share / 2.0);
+                self.retry_wait = (self.retry_wait * 2).min(RECONNECT_MAX);
+                Err(self.failed("connect to", &why))
+            }
+        }
+    }
+
+    /// Sends all commands, then reads one reply for each, in order.
+    pub fn call(&mut self, commands: &[Command]) -> Result<Vec<Reply>> {
+        self.connect()?;
+        let result = self.exchange(commands);
+        if result.is_err() {
+            self.connection = None;
+        }
+        result
+    }
+
+    fn exchange(&mut self, commands: &[Command]) -> Result<Vec<Reply>> {
+        let deadline = time::monotonic() + CALL_MAX;
+        let Some(connection) = &mut self.connection else {
+            return Err(Error::temporary(format!("no connection to {}", self.address)));
+        };
+        let mut packed = Vec::new();
+        for command in commands {
+            command.0.write_packed_command(&mut packed);
+        }
+        let sent = connection
+            .set_write_timeout(Some(CALL_MAX))
+            .and_then(|()| connection.send_packed_command(&packed));
+        if let Err(why) = sent {
+            return Err(self.failed("write to", &why));
+        }
+        let mut replies = Vec::with_capacity(commands.len());
+        for _ in commands {
+            let left = deadline.saturating_sub(time::monotonic()).max(Duration::from_millis(1));
+            let received =
+                connection.set_read_timeout(Some(left)).and_then(|()| connection.recv_response());
+            match received {
+                Ok(value) => replies.push(reply(value)),
+                Err(why) => return Err(self.failed("read from", &why)),
+            }
+        }
+        Ok(replies)
+    }
+
+    fn failed(&self, doing: &str, why: &redis::RedisError) -> Error {
+        let address = &self.address;
+        // An answer that names our credentials will not change by trying again soon, but an
+        // operator can mend it without a restart: temporary, with the remedy.
+        let remedy = match why.code() {
+            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => "; check redis-password-file and the ACL",
+            _ => "",
+        };
+        Error::temporary(format!("cannot {doing} {address}: {why}{remedy}"))
+    }
+}
+
+/// The crate knows unix sockets as `redis+unix` and `unix`; Valkey's names mean the same.
+fn url(url: &str) -> String {
+    url.strip_prefix("valkey").map_or_else(|| url.to_owned(), |rest| format!("redis{rest}"))
+}
+
+fn reply(value: Value) -> Reply {
+    match value {
+        Value::Int(number) => Reply::Int(number),
+        Value::BulkString(bytes) => Reply::Bytes(bytes),
+        Value::SimpleString(text) => Reply::Bytes(text.into_bytes()),
+        Value::Okay => Reply::Bytes(b"OK".to_vec()),
+        Value::Array(values) | Value::Set(values) => {
+            Reply::List(values.into_iter().map(reply).collect())
+        }
+        Value::ServerError(error) => refusal(&error),
+        _ => Reply::Nil,
+    }
+}
+
+/// Before Redis 7 an error inside a script comes as `ERR Error running script … -OOM …`.
+fn refusal(error: &redis::ServerError) -> Reply {
+    let details = error.details().unwrap_or_default();
+    let text = format!("{} {details}", error.code());
+    let inner = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "WRONGTYPE"]
+        .into_iter()
+        .find(|code| error.code() == "ERR" && details.contains(&format!("-{code} ")));
+    Reply::Refused { code: inner.unwrap_or(error.code()).to_owned(), text }
+}

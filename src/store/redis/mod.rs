@@ -1,0 +1,428 @@
+//! The store in Redis: keys and scripts on one side, the contract of `Store` on the other.
+//!
+//! Redis holds bytes and who owns them, not the structure of traces. Payload never passes through
+//! a script: values are written by plain SETs and counted by tiny scripts that declare every
+//! key. Whatever was answered or not, every call may be repeated.
+
+mod link;
+mod parse;
+
+use super::keys;
+use super::{
+    Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, State, Store, Taken,
+};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::segment::batch::Block;
+use crate::segment::index::BatchMarks;
+use crate::segment::{BatchId, Offset, ShardId};
+use link::{Command, Link, Reply};
+use parse::hex;
+
+/// Batches that one settle or drop names at most: bounds a script's time.
+const BATCHES_PER_SCRIPT: usize = 500;
+
+/// A script file, loaded once per server and again after NOSCRIPT.
+#[derive(Clone, Copy)]
+enum Script {
+    Append,
+    Begin,
+    Take,
+    Settle,
+    Clean,
+    Drop,
+}
+
+const SCRIPTS: [&str; 6] = [
+    include_str!("../append.lua"),
+    include_str!("../begin.lua"),
+    include_str!("../take.lua"),
+    include_str!("../settle.lua"),
+    include_str!("../clean.lua"),
+    include_str!("../drop.lua"),
+];
+
+pub struct RedisStore {
+    link: Link,
+    namespace: String,
+    ttl_s: String,
+    /// Digests by script, for the connection that they were loaded on.
+    digests: Vec<String>,
+    loaded_on: u64,
+}
+
+/// Memory of the server: what it uses, and its `maxmemory` (0: no limit).
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    pub used_bytes: u64,
+    pub max_bytes: u64,
+}
+
+impl RedisStore {
+    /// Opens without connecting: a Redis that is down is found out by the first call.
+    pub fn open(config: &Config) -> Result<RedisStore> {
+        Ok(RedisStore {
+            link: Link::open(config)?,
+            namespace: config.namespace.clone(),
+            ttl_s: config.redis_ttl.as_secs().max(1).to_string(),
+            digests: Vec::new(),
+            loaded_on: 0,
+        })
+    }
+
+    /// What INFO says of the server's memory.
+    pub fn memory(&mut self) -> Result<Memory> {
+        let info = self.info()?;
+        let number = |key| parse::info(&info, key).and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(Memory { used_bytes: number("used_memory"), max_bytes: number("maxmemory") })
+    }
+
+    fn info(&mut self) -> Result<String> {
+        let reply = self.link.call(&[Command::new("INFO").arg("memory")])?.pop();
+        match reply {
+            Some(Reply::Bytes(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            other => Err(self.unexpected("INFO memory", other.as_ref())),
+        }
+    }
+
+    /// On every new connection: the server must not evict our keys, and must know our scripts.
+    fn prepare(&mut self) -> Result<()> {
+        self.link.connect()?;
+        if self.loaded_on == self.link.connections {
+            return Ok(());
+        }
+        let info = self.info()?;
+        parse::check_eviction(&info, &self.link.address)?;
+        self.load_scripts()?;
+        self.loaded_on = self.link.connections;
+        Ok(())
+    }
+
+    fn load_scripts(&mut self) -> Result<()> {
+        let load = |source: &&str| Command::new("SCRIPT").arg("LOAD").arg(source);
+        let commands: Vec<Command> = SCRIPTS.iter().map(load).collect();
+        self.digests.clear();
+        for reply in self.link.call(&commands)? {
+            match reply.text() {
+                Some(digest) => self.digests.push(digest.to_owned()),
+                None => return Err(self.unexpected("SCRIPT LOAD", Some(&reply))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls; when the server has forgotten the scripts (restart, failover, SCRIPT FLUSH), loads
+    /// them and calls the whole again: a script cannot be mended inside a pipeline, and every
+    /// call may be repeated.
+    fn call(&mut self, make: impl Fn(&RedisStore) -> Vec<Command>) -> Result<Vec<Reply>> {
+        self.prepare()?;
+        let commands = make(self);
+        let replies = self.link.call(&commands)?;
+        let forgotten =
+            |reply: &Reply| matches!(reply, Reply::Refused { code, .. } if code == "NOSCRIPT");
+        if !replies.iter().any(forgotten) {
+            return Ok(replies);
+        }
+        self.load_scripts()?;
+        let commands = make(self);
+        self.link.call(&commands)
+    }
+
+    fn script(&self, script: Script, keys: &[String]) -> Command {
+        let digest = self.digests.get(script as usize).map_or("", String::as_str);
+        Command::new("EVALSHA").arg(digest).arg(keys.len().to_string()).args(keys)
+    }
+
+    /// `p`, `l` and `d` of a shard, then the values of these batches.
+    fn keys(&self, shard: ShardId, batches: impl IntoIterator<Item = BatchId>) -> Vec<String> {
+        let ns = &self.namespace;
+        let mut all = vec![keys::position(ns, shard), keys::live(ns, shard), keys::done(ns, shard)];
+        all.extend(batches.into_iter().map(|id| keys::batch(ns, shard, id)));
+        all
+    }
+
+    fn set(&self, shard: ShardId, id: BatchId, value: &[u8]) -> Command {
+        let key = keys::batch(&self.namespace, shard, id);
+        Command::new("SET").arg(key).arg(value).arg("EX").arg(&self.ttl_s)
+    }
+
+    /// What cannot be answered as a condition: an error that names the remedy where there is one.
+    fn unexpected(&self, doing: &str, reply: Option<&Reply>) -> Error {
+        parse::unexpected(doing, &self.link.address, reply)
+    }
+
+    fn append_commands(&self, append: &Append) -> Vec<Command> {
+        let ns = &self.namespace;
+        let p = keys::position(ns, append.shard);
+        let l = keys::live(ns, append.shard);
+        let b = match &append.batch {
+            Some(batch) => keys::batch(ns, append.shard, batch.header.id),
+            None => p.clone(),
+        };
+        let script = self
+            .script(Script::Append, &[p, l, b])
+            .arg(hex(append.life.0))
+            .arg(append.position.to_string())
+            .arg(append.tip.map_or(String::new(), |tip| tip.to_string()))
+            .arg(append.next.to_string())
+            .arg(append.clock.0.to_string())
+            .arg(&self.ttl_s);
+        match &append.batch {
+            None => vec![script],
+            Some(batch) => {
+                let id = batch.header.id;
+                let script = script
+                    .arg(id.to_string())
+                    .arg(batch.value.len().to_string())
+                    .arg(parse::member(id, batch.header_bytes));
+                vec![self.set(append.shard, id, &batch.value), script]
+            }
+        }
+    }
+
+    fn appended(&self, shard: ShardId, set: Option<Reply>, script: &Reply) -> Result<Appended> {
+        if let Some(Reply::Refused { code, text }) = &set
+            && !parse::is_passing(code)
+        {
+            return Err(self.unexpected(&format!("append to shard {shard} ({text})"), set.as_ref()));
+        }
+        let refused_set = match set {
+            Some(Reply::Refused { text, .. }) => Some(text),
+            _ => None,
+        };
+        match (parse::answer(script), script) {
+            (Some("done"), _) => Ok(Appended::Done),
+            (Some("lost"), _) => Ok(Appended::Lost),
+            (Some("stale"), _) => Ok(Appended::Stale),
+            (Some("novalue"), _) => Ok(Appended::Refused(
+                refused_set.unwrap_or_else(|| "the batch's value did not stay".to_owned()),
+            )),
+            (_, Reply::Refused { code, text }) if parse::is_passing(code) => {
+                Ok(Appended::Refused(text.clone()))
+            }
+            _ => Err(self.unexpected(&format!("append to shard {shard}"), Some(script))),
+        }
+    }
+
+    fn settle_page(
+        &mut self,
+        shard: ShardId,
+        epoch: Epoch,
+        marks: &[BatchMarks],
+    ) -> Result<Fenced> {
+        let replies = self.call(|store| {
+            let ids = marks.iter().map(|marks| marks.batch);
+            let mut command = store
+                .script(Script::Settle, &store.keys(shard, ids))
+                .arg(hex(epoch.0))
+                .arg(&store.ttl_s);
+            for marks in marks {
+                let bits: &[u8] = if marks.done { b"" } else { &marks.marks.0 };
+                command = command
+                    .arg(marks.batch.to_string())
+                    .arg(parse::member(marks.batch, marks.header_bytes))
+                    .arg(bits);
+            }
+            vec![command]
+        })?;
+        self.fenced("settle", shard, replies.first())
+    }
+
+    fn fenced(&self, doing: &str, shard: ShardId, reply: Option<&Reply>) -> Result<Fenced> {
+        match reply.and_then(parse::answer) {
+            Some("done") => Ok(Fenced::Done),
+            Some("refused") => Ok(Fenced::Refused),
+            _ => Err(self.unexpected(&format!("{doing} in shard {shard}"), reply)),
+        }
+    }
+
+    fn ranges(&mut self, wanted: &[(ShardId, BatchId, u32, u32)]) -> Result<Vec<Option<Vec<u8>>>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies = self.call(|store| {
+            let get = |(shard, id, at, bytes): &(ShardId, BatchId, u32, u32)| {
+                Command::new("GETRANGE")
+                    .arg(keys::batch(&store.namespace, *shard, *id))
+                    .arg(at.to_string())
+                    .arg((u64::from(*at) + u64::from(*bytes)).saturating_sub(1).to_string())
+            };
+            wanted.iter().map(get).collect()
+        })?;
+        let whole = |(reply, (_, _, _, bytes)): (Reply, &(ShardId, BatchId, u32, u32))| match reply
+        {
+            Reply::Bytes(found) if found.len() == *bytes as usize => Ok(Some(found)),
+            Reply::Bytes(_) | Reply::Nil => Ok(None),
+            other => Err(self.unexpected("read a batch", Some(&other))),
+        };
+        replies.into_iter().zip(wanted).map(whole).collect()
+    }
+}
+
+impl Store for RedisStore {
+    fn look(&mut self, shards: &[ShardId]) -> Result<Vec<Option<State>>> {
+        if shards.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies = self.call(|store| {
+            let get = |shard: &ShardId| {
+                Command::new("HGETALL").arg(keys::position(&store.namespace, *shard))
+            };
+            shards.iter().map(get).collect()
+        })?;
+        let states = replies.iter().zip(shards);
+        states
+            .map(|(reply, shard)| match parse::state(reply) {
+                Some(state) => Ok(state),
+                None => Err(self.unexpected(&format!("look at shard {shard}"), Some(reply))),
+            })
+            .collect()
+    }
+
+    fn begin(
+        &mut self,
+        shard: ShardId,
+        identity: &Identity,
+        life: Life,
+        position: Offset,
+        replaces: Option<Life>,
+    ) -> Result<Begun> {
+        let replies = self.call(|store| {
+            vec![
+                store
+                    .script(Script::Begin, &store.keys(shard, []))
+                    .arg(hex(life.0))
+                    .arg(position.to_string())
+                    .arg(replaces.map_or(String::new(), |life| hex(life.0)))
+                    .args([&identity.cluster, &identity.topic, &identity.group, &store.ttl_s]),
+            ]
+        })?;
+        let doing = format!("begin a life in shard {shard}");
+        match replies.first() {
+            Some(Reply::List(parts)) => match (parts.first().and_then(Reply::text), parts.get(1)) {
+                (Some(answer), Some(found)) => match parse::state(found).flatten() {
+                    // Found under our own life: an earlier try whose reply was lost.
+                    Some(state) if answer == "new" || state.life == life => Ok(Begun::New(state)),
+                    Some(state) => Ok(Begun::Found(state)),
+                    None => Err(self.unexpected(&doing, Some(found))),
+                },
+                _ => Err(self.unexpected(&doing, replies.first())),
+            },
+            other => Err(self.unexpected(&doing, other)),
+        }
+    }
+
+    fn append(&mut self, appends: &[Append]) -> Result<Vec<Appended>> {
+        if appends.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies = self.call(|store| {
+            appends.iter().flat_map(|append| store.append_commands(append)).collect()
+        })?;
+        let mut replies = replies.into_iter();
+        let mut answers = Vec::with_capacity(appends.len());
+        for append in appends {
+            let set = append.batch.as_ref().and_then(|_| replies.next());
+            let Some(script) = replies.next() else {
+                return Err(self.unexpected("append", None));
+            };
+            answers.push(self.appended(append.shard, set, &script)?);
+        }
+        Ok(answers)
+    }
+
+    fn take(&mut self, shard: ShardId, epoch: Epoch) -> Result<Option<Taken>> {
+        let replies = self.call(|store| {
+            let command = store.script(Script::Take, &store.keys(shard, []));
+            vec![command.arg(hex(epoch.0)).arg(&store.ttl_s)]
+        })?;
+        match replies.first().and_then(parse::taken) {
+            Some(taken) => Ok(taken),
+            None => Err(self.unexpected(&format!("take shard {shard}"), replies.first())),
+        }
+    }
+
+    fn list(&mut self, shard: ShardId, from: Offset) -> Result<Vec<Listed>> {
+        let replies = self.call(|store| {
+            vec![Command::new("ZRANGEBYSCORE").arg(keys::live(&store.namespace, shard)).args([
+                &from.to_string(),
+                "+inf",
+                "WITHSCORES",
+            ])]
+        })?;
+        match replies.first().and_then(parse::listed) {
+            Some(listed) => Ok(listed),
+            None => Err(self.unexpected(&format!("list shard {shard}"), replies.first())),
+        }
+    }
+
+    fn headers(&mut self, shard: ShardId, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>> {
+        let wanted: Vec<_> =
+            listed.iter().map(|one| (shard, one.id, 0, one.header_bytes)).collect();
+        self.ranges(&wanted)
+    }
+
+    fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)]) -> Result<Vec<Option<Vec<u8>>>> {
+        let range = |(shard, id, block): &(ShardId, BatchId, Block)| {
+            (*shard, *id, block.at, block.stored_bytes)
+        };
+        let wanted: Vec<_> = wanted.iter().map(range).collect();
+        self.ranges(&wanted)
+    }
+
+    fn settle(&mut self, shard: ShardId, epoch: Epoch, marks: &[BatchMarks]) -> Result<Fenced> {
+        for page in marks.chunks(BATCHES_PER_SCRIPT) {
+            if self.settle_page(shard, epoch, page)? == Fenced::Refused {
+                return Ok(Fenced::Refused);
+            }
+        }
+        Ok(Fenced::Done)
+    }
+
+    fn clean(&mut self, clean: &Clean) -> Result<Fenced> {
+        let carry = &clean.carry;
+        let replies = self.call(|store| {
+            let from = clean.from.iter().map(|(listed, _)| listed.id);
+            let ids = std::iter::once(carry.header.id).chain(from);
+            let mut command = store
+                .script(Script::Clean, &store.keys(clean.shard, ids))
+                .arg(hex(clean.epoch.0))
+                .arg(&store.ttl_s)
+                .arg(carry.value.len().to_string())
+                .arg(parse::member(carry.header.id, carry.header_bytes))
+                .arg(carry.header.start.to_string());
+            for (listed, marks) in &clean.from {
+                command = command
+                    .arg(listed.id.to_string())
+                    .arg(parse::member(listed.id, listed.header_bytes))
+                    .arg(&marks.0);
+            }
+            vec![store.set(clean.shard, carry.header.id, &carry.value), command]
+        })?;
+        self.fenced("clean", clean.shard, replies.get(1))
+    }
+
+    fn renew(&mut self, shard: ShardId, batches: &[BatchId]) -> Result<()> {
+        self.call(|store| {
+            let keys = store.keys(shard, batches.iter().copied()).into_iter();
+            keys.map(|key| Command::new("EXPIRE").arg(key).arg(&store.ttl_s)).collect()
+        })?;
+        Ok(())
+    }
+
+    fn drop_life(
+        &mut self,
+        shard: ShardId,
+        epoch: Epoch,
+        life: Life,
+        batches: &[BatchId],
+    ) -> Result<Fenced> {
+        // Batches beyond the bound are left to their time to live.
+        let known = &batches[..batches.len().min(BATCHES_PER_SCRIPT)];
+        let replies = self.call(|store| {
+            let command = store.script(Script::Drop, &store.keys(shard, known.iter().copied()));
+            vec![command.arg(hex(epoch.0)).arg(hex(life.0))]
+        })?;
+        self.fenced("drop the life", shard, replies.first())
+    }
+}

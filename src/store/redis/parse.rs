@@ -1,0 +1,181 @@
+//! Redis's replies to the store's types, and its refusals to conditions or errors.
+
+use super::link::Reply;
+use crate::error::{Error, Result};
+use crate::segment::index::Marks;
+use crate::segment::{BatchId, EventMs, Offset};
+use crate::store::{Epoch, Identity, Life, Listed, State, Taken};
+
+/// 128 bits as the 32 hex digits that stand in Redis.
+pub fn hex(bits: u128) -> String {
+    format!("{bits:032x}")
+}
+
+fn unhex(text: &str) -> Option<u128> {
+    BatchId::parse(text).map(|id| id.0)
+}
+
+/// A batch's member of `l`: header length included, which saves a trip when it is read.
+pub fn member(id: BatchId, header_bytes: u32) -> String {
+    format!("{id}:{header_bytes}")
+}
+
+/// The word that a script answered, alone or as the first of a list.
+pub fn answer(reply: &Reply) -> Option<&str> {
+    match reply {
+        Reply::List(parts) => parts.first()?.text(),
+        other => other.text(),
+    }
+}
+
+/// HGETALL of `p`: `Some(None)` where there is no life, `None` when it cannot be read.
+pub fn state(reply: &Reply) -> Option<Option<State>> {
+    let Reply::List(parts) = reply else { return None };
+    if parts.is_empty() {
+        return Some(None);
+    }
+    let field = |name: &str| {
+        let pair = parts.chunks_exact(2).find(|pair| pair[0].text() == Some(name))?;
+        pair[1].text()
+    };
+    let Some(life) = field("life") else {
+        // Somebody took apart what was there: no life, ingest begins a new one.
+        return Some(None);
+    };
+    let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
+    let tip = match field("tip")? {
+        "" => None,
+        tip => Some(BatchId::parse(tip)?),
+    };
+    Some(Some(State {
+        identity: Identity {
+            cluster: field("cluster")?.to_owned(),
+            topic: field("topic")?.to_owned(),
+            group: field("group")?.to_owned(),
+        },
+        life: Life(unhex(life)?),
+        position: Offset(number("position")?),
+        tip,
+        clock: number("clock").map(EventMs),
+        epoch: field("epoch").and_then(unhex).map(Epoch),
+        batches: number("batches")?.max(0) as u64,
+        marked: number("marked")?.max(0) as u64,
+    }))
+}
+
+/// Members and scores of `l`; `None` when they cannot be read.
+pub fn listed(reply: &Reply) -> Option<Vec<Listed>> {
+    let Reply::List(parts) = reply else { return None };
+    let one = |pair: &[Reply]| {
+        let (id, header_bytes) = pair[0].text()?.split_once(':')?;
+        let first: f64 = pair[1].text()?.parse().ok()?;
+        Some(Listed {
+            id: BatchId::parse(id)?,
+            header_bytes: header_bytes.parse().ok()?,
+            // A score is a double: exact for every offset below 2^53.
+            first: Offset(first as i64),
+        })
+    };
+    parts.chunks_exact(2).map(one).collect()
+}
+
+/// The reply of take: `Some(None)` where there is no life, `None` when it cannot be read.
+pub fn taken(reply: &Reply) -> Option<Option<Taken>> {
+    let Reply::List(parts) = reply else { return None };
+    let [p, l, d] = parts.as_slice() else {
+        return if parts.is_empty() { Some(None) } else { None };
+    };
+    let Some(state) = state(p)? else { return Some(None) };
+    let Reply::List(marks) = d else { return None };
+    let one = |pair: &[Reply]| match &pair[1] {
+        Reply::Bytes(bytes) => Some((BatchId::parse(pair[0].text()?)?, Marks(bytes.clone()))),
+        _ => None,
+    };
+    let marks = marks.chunks_exact(2).map(one).collect::<Option<Vec<_>>>()?;
+    Some(Some(Taken { state, listed: listed(l)?, marks }))
+}
+
+/// The value of a line of INFO.
+pub fn info<'i>(info: &'i str, key: &str) -> Option<&'i str> {
+    info.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(':'))
+}
+
+/// A Redis that may evict our keys loses spans silently: refused with the command that mends it.
+pub fn check_eviction(text: &str, address: &str) -> Result<()> {
+    let max: u64 = info(text, "maxmemory").and_then(|max| max.parse().ok()).unwrap_or(0);
+    let policy = info(text, "maxmemory_policy").unwrap_or("noeviction");
+    if max == 0 || policy == "noeviction" {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "Redis at {address} may evict our keys: maxmemory-policy is {policy}; run 'CONFIG SET \
+         maxmemory-policy noeviction' there, and set it in its configuration file"
+    )))
+}
+
+/// Refusals that pass by themselves, or by the help of whoever runs Redis: try the same again.
+pub fn is_passing(code: &str) -> bool {
+    const PASSING: [&str; 10] = [
+        "OOM",
+        "LOADING",
+        "READONLY",
+        "MISCONF",
+        "NOREPLICAS",
+        "BUSY",
+        "CLUSTERDOWN",
+        "TRYAGAIN",
+        "MASTERDOWN",
+        "NOSCRIPT",
+    ];
+    PASSING.contains(&code)
+}
+
+/// An answer that is no condition of the call.
+pub fn unexpected(doing: &str, address: &str, reply: Option<&Reply>) -> Error {
+    let (why, remedy) = match reply {
+        Some(Reply::Refused { code, text }) => (text.clone(), remedy(code)),
+        Some(other) => (format!("an answer that was not expected: {other:?}"), ""),
+        None => ("an answer is missing".to_owned(), ""),
+    };
+    Error::temporary(format!("cannot {doing} at {address}: {}{remedy}", bounded(&why)))
+}
+
+fn remedy(code: &str) -> &'static str {
+    match code {
+        "OOM" => "; raise maxmemory",
+        "MISCONF" => "; its disk does not take the snapshot",
+        "NOAUTH" | "WRONGPASS" => "; check redis-password-file",
+        "NOPERM" => "; the ACL user needs +@all on the keys of our namespace, +evalsha and +script",
+        "WRONGTYPE" => "; somebody else writes under our namespace",
+        "READONLY" => "; it is a replica",
+        _ => "",
+    }
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eviction_is_refused_only_where_it_can_happen() {
+        let of =
+            |max: u64, policy: &str| format!("maxmemory:{max}\r\nmaxmemory_policy:{policy}\r\n");
+        assert!(check_eviction(&of(0, "allkeys-lru"), "x").is_ok());
+        assert!(check_eviction(&of(5, "noeviction"), "x").is_ok());
+        let refused = check_eviction(&of(5, "volatile-lru"), "x").err();
+        assert_eq!(refused.map(|error| error.exit_status()), Some(78));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_read_as_a_state() {
+        assert_eq!(state(&Reply::List(Vec::new())), Some(None));
+        assert_eq!(state(&Reply::Int(3)), None);
+        let text = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
+        let strange = Reply::List(vec![text("life"), text("nonsense"), text("tip"), text("")]);
+        assert_eq!(state(&strange), None);
+    }
+}

@@ -1,0 +1,32 @@
+-- Records what is settled: P7, exactly the chunks that are done with.
+--
+-- KEYS  p, l, d, then the value of each batch
+-- ARGV  epoch, ttl in seconds, then for each batch: id, member of l, marks ('' when nothing is left)
+-- Reply 'done' | 'refused'
+--
+-- Touches only batches that l lists, moves the counters by what was really added or removed, and
+-- may be repeated. Begins with a write that a full Redis allows: a full Redis must drain.
+local p, l, d = KEYS[1], KEYS[2], KEYS[3]
+redis.call('HDEL', p, '')
+if redis.call('HGET', p, 'epoch') ~= ARGV[1] then
+  return 'refused'
+end
+local batches, marked = 0, 0
+for i = 4, #KEYS do
+  local at = 3 + (i - 4) * 3
+  local id, member, marks = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  if redis.call('ZSCORE', l, member) then
+    if marks == '' then
+      batches = batches - redis.call('ZREM', l, member)
+      marked = marked - redis.call('HDEL', d, id)
+      redis.call('UNLINK', KEYS[i])
+    else
+      marked = marked + redis.call('HSET', d, id, marks)
+    end
+  end
+end
+redis.call('HINCRBY', p, 'batches', batches)
+redis.call('HINCRBY', p, 'marked', marked)
+redis.call('EXPIRE', p, ARGV[2])
+redis.call('EXPIRE', d, ARGV[2])
+return 'done'
