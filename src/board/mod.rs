@@ -2,135 +2,269 @@
 //!
 //! A board is made anew at every start; one left by a crash is unlinked first, so that a
 //! straggler writes into its orphan. No lock lives here: a process can die at any instruction
-//! and the board stays readable.
+//! and the board stays readable. Only the supervisor's own opening of the object is locked.
 #![forbid(unsafe_code)]
 
+mod object;
+pub mod report;
+mod shape;
 pub mod words;
 
-use crate::segment::{Offset, ShardId};
-use words::{OwnershipWord, ShardWord, WorkerWord};
+pub use object::{Found, create, find};
+pub use shape::Shape;
 
-/// The board as this process maps it.
-pub struct Board {}
+pub use crate::segment::{Offset, ShardId};
+
+use crate::sys::shm::SharedWords;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use words::{
+    DaemonState, DaemonWord, Kind, LATENESS_BOUNDS_MS, OwnershipWord, ShardWord, WorkerWord,
+};
+
+/// The board as this process sees it: the shared words, or a copy of them.
+pub struct Board {
+    words: Words,
+    shape: Shape,
+}
+
+enum Words {
+    Shared(SharedWords),
+    Private(Vec<AtomicU64>),
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        match self {
+            Words::Shared(words) => words,
+            Words::Private(words) => words,
+        }
+    }
+}
+
+/// The supervisor's slot.
+#[derive(Clone, Copy)]
+pub struct DaemonSlot<'b>(&'b [AtomicU64]);
 
 /// One worker's slot.
 #[derive(Clone, Copy)]
-pub struct WorkerSlot<'b> {
-    _board: &'b Board,
-}
+pub struct WorkerSlot<'b>(&'b [AtomicU64]);
 
 /// One shard's slot.
 #[derive(Clone, Copy)]
-pub struct ShardSlot<'b> {
-    _board: &'b Board,
-}
+pub struct ShardSlot<'b>(&'b [AtomicU64]);
 
 /// What one ingest worker says of one shard.
 #[derive(Clone, Copy)]
-pub struct OwnershipRow<'b> {
-    _board: &'b Board,
-}
+pub struct OwnershipRow<'b>(&'b [AtomicU64]);
 
 impl Board {
+    /// A board of this process alone: for tests, and for commands that run one worker's work.
+    pub fn private(shape: Shape) -> Board {
+        let words = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
+        Board { words: Words::Private(words), shape }
+    }
+
     /// Shards that have a slot: numbers below this.
     pub fn max_shards(&self) -> u32 {
-        todo!()
+        self.shape.max_shards
     }
 
-    pub fn ingest(&self, _number: usize) -> WorkerSlot<'_> {
-        todo!()
+    pub fn daemon(&self) -> DaemonSlot<'_> {
+        DaemonSlot(&self.words[self.shape.daemon()])
     }
 
-    pub fn flusher(&self, _number: usize) -> WorkerSlot<'_> {
-        todo!()
+    pub fn ingest(&self, number: usize) -> WorkerSlot<'_> {
+        self.worker(Kind::Ingest, number)
+    }
+
+    pub fn flusher(&self, number: usize) -> WorkerSlot<'_> {
+        self.worker(Kind::Flusher, number)
+    }
+
+    /// The slot of a worker. The number must be below the count of its kind.
+    pub fn worker(&self, kind: Kind, number: usize) -> WorkerSlot<'_> {
+        WorkerSlot(&self.words[self.shape.worker(kind, number)])
     }
 
     pub fn ingests(&self) -> usize {
-        todo!()
+        self.shape.ingests
     }
 
     pub fn flushers(&self) -> usize {
-        todo!()
+        self.shape.flushers
     }
 
     /// `None` when the shard's number has no slot on this board.
-    pub fn shard(&self, _shard: ShardId) -> Option<ShardSlot<'_>> {
-        todo!()
+    pub fn shard(&self, shard: ShardId) -> Option<ShardSlot<'_>> {
+        let range = self.shape.shard(shard.0)?;
+        Some(ShardSlot(&self.words[range]))
     }
 
-    pub fn ownership(&self, _ingest: usize, _shard: ShardId) -> Option<OwnershipRow<'_>> {
-        todo!()
+    pub fn ownership(&self, ingest: usize, shard: ShardId) -> Option<OwnershipRow<'_>> {
+        let range = self.shape.ownership(ingest, shard.0)?;
+        Some(OwnershipRow(&self.words[range]))
     }
 
     /// Whether the supervisor is winding down.
     pub fn stopping(&self) -> bool {
-        todo!()
+        self.daemon().state() == DaemonState::Stopping
+    }
+}
+
+impl DaemonSlot<'_> {
+    pub fn get(&self, word: DaemonWord) -> u64 {
+        self.0[word as usize].load(Ordering::Acquire)
+    }
+
+    pub fn set(&self, word: DaemonWord, value: u64) {
+        self.0[word as usize].store(value, Ordering::Release);
+    }
+
+    pub fn state(&self) -> DaemonState {
+        DaemonState::from_word(self.get(DaemonWord::State))
     }
 }
 
 impl WorkerSlot<'_> {
-    pub fn get(&self, _word: WorkerWord) -> u64 {
-        todo!()
+    pub fn get(&self, word: WorkerWord) -> u64 {
+        self.0[word as usize].load(Ordering::Acquire)
     }
 
-    pub fn set(&self, _word: WorkerWord, _value: u64) {
-        todo!()
+    pub fn set(&self, word: WorkerWord, value: u64) {
+        self.0[word as usize].store(value, Ordering::Release);
     }
 
-    pub fn add(&self, _word: WorkerWord, _more: u64) {
-        todo!()
+    /// Adds to a word that the caller alone writes: a load and a store, no locked instruction.
+    pub fn add(&self, word: WorkerWord, more: u64) {
+        add(&self.0[word as usize], more);
     }
 
     /// Counts one lateness in ms (acknowledged minus due) in the worker's histogram.
-    pub fn late(&self, _ms: u64) {
-        todo!()
+    pub fn late(&self, ms: u64) {
+        let bucket = LATENESS_BOUNDS_MS.partition_point(|bound| *bound < ms);
+        add(&self.0[WorkerWord::TABLE.len() + bucket], 1);
+    }
+
+    /// How often a lateness fell into each bucket of `LATENESS_BOUNDS_MS`.
+    pub fn lateness(&self) -> [u64; LATENESS_BOUNDS_MS.len()] {
+        let first = WorkerWord::TABLE.len();
+        std::array::from_fn(|bucket| self.0[first + bucket].load(Ordering::Acquire))
     }
 }
 
 impl ShardSlot<'_> {
-    pub fn get(&self, _word: ShardWord) -> u64 {
-        todo!()
+    pub fn get(&self, word: ShardWord) -> u64 {
+        self.0[word as usize].load(Ordering::Acquire)
     }
 
-    pub fn set(&self, _word: ShardWord, _value: u64) {
-        todo!()
+    pub fn set(&self, word: ShardWord, value: u64) {
+        self.0[word as usize].store(value, Ordering::Release);
     }
 
-    pub fn add(&self, _word: ShardWord, _more: u64) {
-        todo!()
+    pub fn add(&self, word: ShardWord, more: u64) {
+        add(&self.0[word as usize], more);
     }
 
     /// An offset word, `None` when not known.
-    pub fn offset(&self, _word: ShardWord) -> Option<Offset> {
-        todo!()
+    pub fn offset(&self, word: ShardWord) -> Option<Offset> {
+        self.get(word).checked_sub(1).map(|offset| Offset(offset as i64))
     }
 
-    pub fn set_offset(&self, _word: ShardWord, _offset: Option<Offset>) {
-        todo!()
+    pub fn set_offset(&self, word: ShardWord, offset: Option<Offset>) {
+        self.set(word, offset.map_or(0, |offset| (offset.0 as u64).wrapping_add(1)));
+    }
+
+    /// The flusher that should hold the shard.
+    pub fn desired(&self) -> Option<usize> {
+        self.get(ShardWord::Desired).checked_sub(1).map(|flusher| flusher as usize)
     }
 
     /// The flusher that holds the shard.
     pub fn holder(&self) -> Option<usize> {
-        todo!()
+        self.get(ShardWord::Holder).checked_sub(1).map(|flusher| flusher as usize)
     }
 
     /// Takes the shard for `flusher` if it is free; says whether it did.
-    pub fn take(&self, _flusher: usize) -> bool {
-        todo!()
+    pub fn take(&self, flusher: usize) -> bool {
+        self.hand_over(0, flusher as u64 + 1)
     }
 
     /// Gives the shard back if `flusher` holds it.
-    pub fn give_back(&self, _flusher: usize) -> bool {
-        todo!()
+    pub fn give_back(&self, flusher: usize) -> bool {
+        self.hand_over(flusher as u64 + 1, 0)
+    }
+
+    fn hand_over(&self, from: u64, to: u64) -> bool {
+        self.0[ShardWord::Holder as usize]
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 }
 
 impl OwnershipRow<'_> {
-    pub fn get(&self, _word: OwnershipWord) -> u64 {
-        todo!()
+    pub fn get(&self, word: OwnershipWord) -> u64 {
+        self.0[word as usize].load(Ordering::Acquire)
     }
 
-    pub fn set(&self, _word: OwnershipWord, _value: u64) {
-        todo!()
+    pub fn set(&self, word: OwnershipWord, value: u64) {
+        self.0[word as usize].store(value, Ordering::Release);
+    }
+}
+
+/// P4: one writer, so nothing can come between the load and the store.
+fn add(word: &AtomicU64, more: u64) {
+    word.store(word.load(Ordering::Relaxed).wrapping_add(more), Ordering::Release);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board() -> Board {
+        Board::private(Shape { ingests: 2, flushers: 3, max_shards: 5 })
+    }
+
+    #[test]
+    fn slots_do_not_overlap() {
+        let board = board();
+        for number in 0..3 {
+            board.flusher(number).set(WorkerWord::Pid, 100 + number as u64);
+            board.flusher(number).late(u64::MAX);
+        }
+        for shard in 0..5 {
+            board.shard(ShardId(shard)).unwrap().set(ShardWord::Clock, 7 + u64::from(shard));
+        }
+        for number in 0..3 {
+            let slot = board.flusher(number);
+            assert_eq!(slot.get(WorkerWord::Pid), 100 + number as u64);
+            assert_eq!(slot.lateness().iter().sum::<u64>(), 1);
+        }
+        assert_eq!(board.shard(ShardId(4)).unwrap().get(ShardWord::Clock), 11);
+        assert!(board.shard(ShardId(5)).is_none());
+        assert!(board.ownership(2, ShardId(0)).is_none());
+    }
+
+    #[test]
+    fn a_shard_has_one_holder() {
+        let board = board();
+        let shard = board.shard(ShardId(1)).unwrap();
+        assert!(shard.take(2));
+        assert!(!shard.take(1));
+        assert!(!shard.give_back(1));
+        assert_eq!(shard.holder(), Some(2));
+        assert!(shard.give_back(2));
+        assert_eq!(shard.holder(), None);
+    }
+
+    #[test]
+    fn offsets_distinguish_zero_from_unknown() {
+        let board = board();
+        let shard = board.shard(ShardId(0)).unwrap();
+        assert_eq!(shard.offset(ShardWord::Floor), None);
+        shard.set_offset(ShardWord::Floor, Some(Offset(0)));
+        assert_eq!(shard.offset(ShardWord::Floor), Some(Offset(0)));
     }
 }

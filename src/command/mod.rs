@@ -1,6 +1,8 @@
 //! The front door: command line to subcommand to exit status.
 #![forbid(unsafe_code)]
 
+pub mod run;
+
 /// Runs this process's command line.
 pub fn main() -> std::process::ExitCode {
     todo!()

@@ -1,2 +1,234 @@
 //! Story 2: the loop that keeps the workers alive.
+//!
+//! wait → reap all → read facts from the board → decide → act → report, in one thread (P1).
+//! The loop reads the board and waits for nothing in it. What a worker does is none of its
+//! business: it is handed duties, and cannot spell Kafka, Redis or a span.
 #![forbid(unsafe_code)]
+
+pub mod assign;
+mod child;
+pub mod policy;
+mod shards;
+mod stop;
+pub mod systemd;
+
+use crate::board::Board;
+use crate::board::words::{DaemonState, DaemonWord, Kind, WaitingFor, WorkerWord};
+use crate::error::{Error, Result};
+use crate::sys::process::{self, Ended, Pid};
+use crate::sys::signal::{self, Arrived, Wake};
+use crate::sys::{poll, time};
+use child::Child;
+use policy::{Decision, Hung, Limits};
+use shards::Shards;
+use std::time::Duration;
+use systemd::Systemd;
+
+/// The loop looks at everything this often; deaths and signals wake it at once.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A turn this late means that this process did not run: heartbeats count from now.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Exit statuses: gave up, and "will not work as configured".
+const GAVE_UP: i32 = 70;
+const MISCONFIGURED: i32 = 78;
+
+/// What one worker process is to do. `main` runs in the child, on the board, with its number.
+pub struct Duty {
+    pub kind: Kind,
+    pub number: usize,
+    pub main: Box<dyn Fn(&Board, usize) -> i32>,
+}
+
+/// How many flushers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// All that there are duties for.
+    All,
+    /// One per assigned shard, at least one, as far as duties go.
+    PerShard,
+}
+
+/// Runs the duties until a signal, a spent budget or a hopeless worker ends the daemon.
+/// The answer is the daemon's exit status.
+pub fn run(board: &Board, duties: Vec<Duty>, limits: Limits, pool: Pool) -> Result<i32> {
+    let wake = signal::listen_as_supervisor()
+        .map_err(|why| Error::temporary(format!("cannot listen to signals: {why}")))?;
+    let mut supervisor = Supervisor::new(board, duties, limits, pool, wake);
+    supervisor.announce();
+    let status = loop {
+        if let Some(status) = supervisor.turn()? {
+            break status;
+        }
+    };
+    Ok(supervisor.stop(status))
+}
+
+struct Supervisor<'b> {
+    board: &'b Board,
+    children: Vec<Child>,
+    limits: Limits,
+    pool: Pool,
+    shards: Shards,
+    wake: Wake,
+    systemd: Systemd,
+    ready: bool,
+    /// When the last turn began; a late turn moves `judged_from`.
+    turned: Duration,
+    judged_from: Duration,
+}
+
+impl<'b> Supervisor<'b> {
+    fn new(
+        board: &'b Board,
+        duties: Vec<Duty>,
+        limits: Limits,
+        pool: Pool,
+        wake: Wake,
+    ) -> Supervisor<'b> {
+        let now = time::monotonic();
+        Supervisor {
+            board,
+            children: duties.into_iter().map(Child::new).collect(),
+            limits,
+            pool,
+            shards: Shards::default(),
+            wake,
+            systemd: Systemd::from_environment(),
+            ready: false,
+            turned: now,
+            judged_from: now,
+        }
+    }
+
+    fn announce(&self) {
+        let daemon = self.board.daemon();
+        daemon.set(DaemonWord::Pid, std::process::id().into());
+        daemon.set(DaemonWord::StartedMs, time::wall_ms() as u64);
+        daemon.set(DaemonWord::State, DaemonState::Starting as u64);
+        daemon.set(DaemonWord::Generation, 1);
+    }
+
+    /// One turn of the loop; the exit status when the daemon is to end.
+    fn turn(&mut self) -> Result<Option<i32>> {
+        let now = self.begin_turn();
+        if self.reap(now)?.contains(&Ended::Exit(MISCONFIGURED)) {
+            log::error!("a worker says that this will not work as configured: stopping");
+            return Ok(Some(MISCONFIGURED));
+        }
+        self.assign(now);
+        if self.act(now) {
+            return Ok(Some(GAVE_UP));
+        }
+        self.report(now);
+        let arrived = self.wait(TICK)?;
+        Ok(arrived.stop.then_some(0))
+    }
+
+    /// Notices that this process did not run for a while (SIGSTOP, suspend, overload).
+    fn begin_turn(&mut self) -> Duration {
+        let now = time::monotonic();
+        if now.saturating_sub(self.turned) > TICK + LATE {
+            let late = now.saturating_sub(self.turned).as_secs_f64();
+            log::warn!("the supervisor did not run for {late:.1} s: heartbeats count from now");
+            self.judged_from = now;
+        }
+        self.turned = now;
+        self.board.daemon().set(DaemonWord::BeatMs, now.as_millis() as u64);
+        now
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Result<Arrived> {
+        poll::readable(&[self.wake.descriptor()], timeout)
+            .map_err(|why| Error::software(format!("cannot wait for signals: {why}")))?;
+        Ok(self.wake.take())
+    }
+
+    /// Reaps all that have ended and says how they did.
+    fn reap(&mut self, now: Duration) -> Result<Vec<Ended>> {
+        let mut ends = Vec::new();
+        let failed = |why| Error::software(format!("cannot reap workers: {why}"));
+        while let Some((pid, ended)) = process::reap().map_err(failed)? {
+            self.bury(pid, ended, now);
+            ends.push(ended);
+        }
+        Ok(ends)
+    }
+
+    fn bury(&mut self, pid: Pid, ended: Ended, now: Duration) {
+        match self.children.iter_mut().find(|child| child.pid == Some(pid)) {
+            Some(child) => child.bury(ended, self.board, now, &self.limits),
+            None => log::debug!("process {pid} ended, which is none of the workers"),
+        }
+    }
+
+    /// Says which flusher is to hold which shard, and which flushers are wanted at all.
+    fn assign(&mut self, now: Duration) {
+        let flushers = self.children.iter().filter(|c| c.duty.kind == Kind::Flusher).count();
+        let size = self.shards.assign(self.board, self.pool, flushers, now);
+        for child in &mut self.children {
+            child.wanted = child.duty.kind != Kind::Flusher || child.duty.number < size;
+        }
+    }
+
+    /// Decides for each worker and does it; says whether the daemon gives up.
+    fn act(&mut self, now: Duration) -> bool {
+        for child in &mut self.children {
+            let facts = child.facts(self.board, now, self.judged_from, &self.limits);
+            match policy::decide(&facts, &self.limits) {
+                Decision::Leave => {}
+                Decision::Start => child.start(self.board, now),
+                Decision::Retire => child.ask_to_leave(now),
+                Decision::Kill(hung) => {
+                    log::warn!("{} {}: killing it", child.name(), reason(hung));
+                    child.kill(self.board);
+                }
+                Decision::GiveUp => {
+                    let (name, max) = (child.name(), self.limits.restarts_max);
+                    log::error!("{name} died again after {max} restarts: giving up, in order");
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Tells systemd and the board how things are.
+    fn report(&mut self, now: Duration) {
+        let wanted = || self.children.iter().filter(|child| child.wanted);
+        let (healthy, all) =
+            (wanted().filter(|child| child.is_healthy()).count(), wanted().count());
+        if healthy == all && !self.ready {
+            self.ready = true;
+            self.board.daemon().set(DaemonWord::State, DaemonState::Running as u64);
+            self.systemd.ready();
+            log::info!("running: {all} workers");
+        }
+        let mut line =
+            format!("{healthy} of {all} workers healthy, {} shards", self.shards.count());
+        if let Some(reason) = self.waiting_for() {
+            line.push_str(&format!(", waiting for {}", reason.name()));
+        }
+        self.systemd.status(&line, now);
+        self.systemd.pet(now);
+    }
+
+    /// The first thing that a worker waits for.
+    fn waiting_for(&self) -> Option<WaitingFor> {
+        self.children
+            .iter()
+            .filter(|child| child.is_healthy())
+            .map(|child| child.slot(self.board).get(WorkerWord::WaitingFor))
+            .find(|word| *word != 0)
+            .map(WaitingFor::from_word)
+    }
+}
+
+fn reason(hung: Hung) -> &'static str {
+    match hung {
+        Hung::NeverHealthy => "showed no sign of health in start-timeout",
+        Hung::HeartStopped => "has not turned its loop for max-unhealthy-seconds",
+        Hung::WouldNotLeave => "was asked to leave and did not",
+    }
+}

@@ -11,3 +11,10 @@ pub mod random;
 pub mod shm;
 pub mod signal;
 pub mod time;
+
+use std::io;
+
+/// Turns the C convention "-1 and errno" into a `Result`.
+fn cvt(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}

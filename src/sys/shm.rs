@@ -1,1 +1,135 @@
-//! (to be written)
+//! Words in POSIX shared memory (shm_overview(7)): an object with a name, a mapping of it.
+//!
+//! [`SharedWords`] derefs to atomic words, which is all of its interface. Every bit pattern is
+//! a valid word, so whatever a crashed process left there can be read without harm.
+
+use super::cvt;
+use crate::error::{Error, Result};
+use std::ffi::CString;
+use std::fs::File;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::MetadataExt;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const WORD_BYTES: usize = size_of::<AtomicU64>();
+
+/// Opens the object `name` for writing and makes it, empty and for this user only, if there
+/// is none.
+pub fn open_or_create(name: &str) -> Result<File> {
+    open(name, libc::O_RDWR | libc::O_CREAT)?
+        .ok_or_else(|| Error::temporary(format!("cannot create shared memory {name}")))
+}
+
+/// Opens the object `name` for reading; `None` when there is none.
+pub fn open_existing(name: &str) -> Result<Option<File>> {
+    open(name, libc::O_RDONLY)
+}
+
+fn open(name: &str, flags: libc::c_int) -> Result<Option<File>> {
+    let path = c_name(name)?;
+    // SAFETY: `path` is a live string that ends with a zero; close-on-exec is set by the call.
+    match cvt(unsafe { libc::shm_open(path.as_ptr(), flags, 0o600) }) {
+        // SAFETY: the descriptor was just opened and has no other owner.
+        Ok(descriptor) => Ok(Some(unsafe { File::from_raw_fd(descriptor) })),
+        Err(why) if why.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(why) => Err(Error::temporary(format!("cannot open shared memory {name}: {why}"))),
+    }
+}
+
+/// Takes the name away; those who map the object keep it.
+pub fn unlink(name: &str) -> Result<()> {
+    let path = c_name(name)?;
+    // SAFETY: `path` is a live string that ends with a zero.
+    match cvt(unsafe { libc::shm_unlink(path.as_ptr()) }) {
+        Ok(_) => Ok(()),
+        Err(why) if why.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        Err(why) => Err(Error::temporary(format!("cannot unlink shared memory {name}: {why}"))),
+    }
+}
+
+/// Whether `name` still names the object that was opened as `file`.
+pub fn names(name: &str, file: &File) -> bool {
+    let Ok(Some(there)) = open_existing(name) else { return false };
+    match (there.metadata(), file.metadata()) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    }
+}
+
+fn c_name(name: &str) -> Result<CString> {
+    CString::new(name).map_err(|_| Error::config(format!("{name:?} has a zero byte in it")))
+}
+
+/// Makes room for `words` words for certain: without it a full /dev/shm is a SIGBUS later.
+pub fn reserve(file: &File, words: usize) -> Result<()> {
+    let bytes = (words * WORD_BYTES) as libc::off_t;
+    // SAFETY: takes the descriptor, which `file` keeps open, and two numbers.
+    match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes) } {
+        0 => Ok(()),
+        // posix_fallocate(3) returns the error and leaves errno alone.
+        code => {
+            let why = std::io::Error::from_raw_os_error(code);
+            Err(Error::temporary(format!(
+                "cannot reserve {bytes} bytes of shared memory: {why}; make room in /dev/shm \
+                 (df /dev/shm) or lower max-shards"
+            )))
+        }
+    }
+}
+
+/// A mapping of words. Only a mapping for writing is handed out as atomic words.
+pub struct SharedWords {
+    start: NonNull<AtomicU64>,
+    words: usize,
+}
+
+impl SharedWords {
+    /// Maps the first `words` words of `file`, which must be open for writing.
+    pub fn map(file: &File, words: usize) -> Result<SharedWords> {
+        Self::map_as(file, words, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    /// Copies all words of an object that may be open for reading only.
+    pub fn copy(file: &File) -> Result<Vec<u64>> {
+        let bytes = file.metadata().map(|data| data.len() as usize).unwrap_or(0);
+        if bytes < WORD_BYTES {
+            return Ok(Vec::new());
+        }
+        let mapped = Self::map_as(file, bytes / WORD_BYTES, libc::PROT_READ)?;
+        Ok(mapped.iter().map(|word| word.load(Ordering::Acquire)).collect())
+    }
+
+    fn map_as(file: &File, words: usize, protection: libc::c_int) -> Result<SharedWords> {
+        let (length, flags) = (words * WORD_BYTES, libc::MAP_SHARED);
+        // SAFETY: the kernel chooses the place, so no mapping of ours is replaced.
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0)
+        };
+        match NonNull::new(start.cast::<AtomicU64>()) {
+            Some(mapped) if start != libc::MAP_FAILED => Ok(SharedWords { start: mapped, words }),
+            _ => {
+                let why = std::io::Error::last_os_error();
+                Err(Error::temporary(format!("cannot map {length} bytes of the board: {why}")))
+            }
+        }
+    }
+}
+
+impl Deref for SharedWords {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has this length, lives until drop, starts at a page, and every
+        // bit pattern is a valid AtomicU64; other processes touch it by atomics only.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping made by `map_as`; no reference outlives `self`.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * WORD_BYTES) };
+    }
+}

@@ -1,1 +1,8 @@
 //! The flusher: Redis to Kafka.
+
+use super::Berth;
+use crate::config::Config;
+
+pub fn main(_config: &Config, _berth: &Berth<'_>) -> i32 {
+    0
+}

@@ -7,14 +7,93 @@
 pub mod flusher;
 pub mod ingest;
 
-use crate::board::Board;
-use crate::error::Kind;
+use crate::board::words::{DaemonWord, Kind, WaitingFor, WorkerWord};
+use crate::board::{Board, WorkerSlot};
+use crate::error::Kind as ErrorKind;
+use crate::sys::{process, signal, time};
+
+/// A worker is taken before the supervisor when memory runs out.
+const OOM_SCORE: i32 = 500;
+
+/// What the supervisor's environment says to systemd's clients, of which a worker is none.
+const NOT_FOR_WORKERS: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 /// What a worker's main function is handed after its birth.
 pub struct Berth<'a> {
     pub board: &'a Board,
+    pub kind: Kind,
     /// Number among the workers of its kind: `flusher/3` has 3.
     pub number: usize,
+}
+
+impl<'a> Berth<'a> {
+    pub fn new(board: &'a Board, kind: Kind, number: usize) -> Berth<'a> {
+        Berth { board, kind, number }
+    }
+
+    pub fn slot(&self) -> WorkerSlot<'a> {
+        self.board.worker(self.kind, self.number)
+    }
+
+    /// Whether to wind down: this worker was asked to, or the whole daemon does.
+    pub fn stopping(&self) -> bool {
+        signal::stop_requested() || self.board.stopping()
+    }
+
+    /// The loop turned. Once a turn, work or no work (P3).
+    pub fn beat(&self) {
+        let slot = self.slot();
+        slot.add(WorkerWord::Turns, 1);
+        slot.set(WorkerWord::BeatMs, now_ms());
+    }
+
+    /// Work got done.
+    pub fn moved(&self) {
+        self.slot().set(WorkerWord::MovedMs, now_ms());
+    }
+
+    /// Says what the worker waits for, so that an outage shows as one.
+    pub fn waiting_for(&self, what: WaitingFor) {
+        self.slot().set(WorkerWord::WaitingFor, what as u64);
+    }
+
+    /// The configuration generation that this worker was born with.
+    pub fn generation(&self) -> u64 {
+        self.slot().get(WorkerWord::Generation)
+    }
+}
+
+/// Makes a worker of a process that was just forked, and runs its `main`.
+///
+/// The order counts: nothing of the parent's may be used after this, and SIGTERM must reach
+/// this process before it opens anything. Death with the parent was arranged at the fork.
+pub fn birth(
+    kind: Kind,
+    number: usize,
+    board: &Board,
+    main: impl FnOnce(&Berth<'_>) -> i32,
+) -> i32 {
+    let name = format!("{}/{number}", kind.name());
+    if let Err(why) = signal::listen_as_worker() {
+        log::error!("{name} cannot listen to signals: {why}");
+        return ErrorKind::Temporary as i32;
+    }
+    if let Err(why) = process::close_inherited() {
+        log::error!("{name} cannot close what it inherited: {why}");
+        return ErrorKind::Temporary as i32;
+    }
+    process::unset(&NOT_FOR_WORKERS);
+    process::set_name(&name);
+    if let Err(why) = process::volunteer_for_oom(OOM_SCORE) {
+        log::debug!("{name} cannot raise its oom_score_adj: {why}");
+    }
+    let berth = Berth::new(board, kind, number);
+    berth.slot().set(WorkerWord::Generation, board.daemon().get(DaemonWord::Generation));
+    main(&berth)
+}
+
+fn now_ms() -> u64 {
+    time::monotonic().as_millis() as u64
 }
 
 /// Why a loop ended: the exit status that the supervisor reads.
@@ -24,7 +103,7 @@ pub fn exit_status(result: crate::error::Result<()>) -> i32 {
         Err(error) => {
             log::error!("{error}");
             match error.kind() {
-                Kind::Usage => Kind::Config as i32,
+                ErrorKind::Usage => ErrorKind::Config as i32,
                 kind => kind as i32,
             }
         }

@@ -1,0 +1,230 @@
+//! One worker's life: its process, its budget of restarts, its obituary.
+//!
+//! The books are changed where the thing happens: a restart counts when the fork succeeded,
+//! a death when it was reaped. A fork that failed leaves no trace but a pause.
+
+use super::Duty;
+use super::policy::{Facts, Limits, backoff};
+use crate::board::ShardId;
+use crate::board::words::{WorkerState, WorkerWord};
+use crate::board::{Board, WorkerSlot};
+use crate::sys::process::{self, Ended, Pid, Send};
+use crate::sys::random;
+use std::time::Duration;
+
+/// The pause after a fork that failed.
+const FORK_PAUSE: Duration = Duration::from_secs(1);
+
+pub struct Child {
+    pub duty: Duty,
+    pub pid: Option<Pid>,
+    pub wanted: bool,
+    killed: bool,
+    leaving_since: Option<Duration>,
+    born: Duration,
+    healthy_since: Option<Duration>,
+    died: bool,
+    /// When each restart that still counts happened.
+    restarts: Vec<Duration>,
+    not_before: Duration,
+}
+
+impl Child {
+    pub fn new(duty: Duty) -> Child {
+        Child {
+            duty,
+            pid: None,
+            wanted: true,
+            killed: false,
+            leaving_since: None,
+            born: Duration::ZERO,
+            healthy_since: None,
+            died: false,
+            restarts: Vec::new(),
+            not_before: Duration::ZERO,
+        }
+    }
+
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.duty.kind.name(), self.duty.number)
+    }
+
+    pub fn slot<'b>(&self, board: &'b Board) -> WorkerSlot<'b> {
+        board.worker(self.duty.kind, self.duty.number)
+    }
+
+    /// Collects what the policy needs. Ages count from `judged_from` at the earliest: before
+    /// that the supervisor itself did not run and cannot tell.
+    pub fn facts(
+        &mut self,
+        board: &Board,
+        now: Duration,
+        judged_from: Duration,
+        limits: &Limits,
+    ) -> Facts {
+        let slot = self.slot(board);
+        let beat = Duration::from_millis(slot.get(WorkerWord::BeatMs));
+        let heartbeat = (beat > Duration::ZERO).then(|| beat.max(judged_from).max(self.born));
+        if self.pid.is_some() && heartbeat.is_some() {
+            self.note_healthy(slot, now, limits);
+        }
+        self.restarts.retain(|then| now.saturating_sub(*then) < limits.restart_window);
+        Facts {
+            wanted: self.wanted,
+            running: self.pid.is_some(),
+            killed: self.killed,
+            leaving: self.leaving_since.map(|since| now.saturating_sub(since)),
+            holds_shards: self.holds(board).next().is_some(),
+            heartbeat_age: heartbeat.map(|beat| now.saturating_sub(beat)),
+            age: now.saturating_sub(self.born.max(judged_from)),
+            restarts_in_window: self.restarts.len() as u32,
+            backoff_left: self.not_before.saturating_sub(now),
+            died: self.died,
+        }
+    }
+
+    fn note_healthy(&mut self, slot: WorkerSlot<'_>, now: Duration, limits: &Limits) {
+        if self.killed {
+            return;
+        }
+        let since = *self.healthy_since.get_or_insert(now);
+        if since == now {
+            slot.set(WorkerWord::State, WorkerState::Healthy as u64);
+        }
+        if now.saturating_sub(since) >= limits.forgive_after() && !self.restarts.is_empty() {
+            log::info!("{} is healthy: its restarts are forgiven", self.name());
+            self.restarts.clear();
+        }
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        self.pid.is_some() && self.healthy_since.is_some() && !self.killed
+    }
+
+    /// Forks the worker. Either all books say that it runs, or none does.
+    pub fn start(&mut self, board: &Board, now: Duration) {
+        let slot = self.slot(board);
+        for word in [
+            WorkerWord::BeatMs,
+            WorkerWord::MovedMs,
+            WorkerWord::WaitingFor,
+            WorkerWord::BackpressureMs,
+            WorkerWord::InFlightBytes,
+            WorkerWord::IndexBytes,
+        ] {
+            // The slot's own writer is reaped, or was never born.
+            slot.set(word, 0);
+        }
+        let duty = &self.duty;
+        let pid = match process::spawn(|| (duty.main)(board, duty.number)) {
+            Ok(pid) => pid,
+            Err(why) => {
+                log::error!("cannot start {}: fork: {why}; trying again", self.name());
+                self.not_before = now + FORK_PAUSE;
+                return;
+            }
+        };
+        self.pid = Some(pid);
+        self.born = now;
+        if self.died {
+            self.restarts.push(now);
+            slot.add(WorkerWord::Restarts, 1);
+        }
+        self.died = false;
+        slot.set(WorkerWord::Pid, pid.number().into());
+        slot.set(WorkerWord::Kind, self.duty.kind as u64);
+        slot.set(WorkerWord::StartedMs, now.as_millis() as u64);
+        slot.set(WorkerWord::State, WorkerState::Starting as u64);
+        log::debug!("{} (pid {pid}) started", self.name());
+    }
+
+    /// Sends SIGKILL; the death is noticed when it is reaped.
+    pub fn kill(&mut self, board: &Board) {
+        self.signal(Send::Kill);
+        self.killed = true;
+        self.slot(board).set(WorkerWord::State, WorkerState::Killed as u64);
+    }
+
+    /// Asks the worker to leave in order.
+    pub fn ask_to_leave(&mut self, now: Duration) {
+        self.signal(Send::Terminate);
+        self.leaving_since.get_or_insert(now);
+    }
+
+    fn signal(&self, what: Send) {
+        let Some(pid) = self.pid else { return };
+        if let Err(why) = process::kill(pid, what) {
+            log::error!("cannot signal {} (pid {pid}): {why}", self.name());
+        }
+    }
+
+    /// Books a death: frees what the dead one held, writes its obituary, plans the restart.
+    /// An end that was asked for is no death.
+    pub fn bury(&mut self, ended: Ended, board: &Board, now: Duration, limits: &Limits) {
+        let asked = self.leaving_since.take().is_some() && ended == Ended::Exit(0);
+        let line = self.obituary(ended, board, now, limits, asked);
+        if asked {
+            log::info!("{line}")
+        } else {
+            log::warn!("{line}")
+        }
+        for shard in self.holds(board).collect::<Vec<_>>() {
+            if let Some(slot) = board.shard(ShardId(shard)) {
+                slot.give_back(self.duty.number);
+            }
+        }
+        let slot = self.slot(board);
+        slot.set(WorkerWord::Pid, 0);
+        slot.set(WorkerWord::LastExit, ended.to_wait() as u64 + 1);
+        let state = if asked { WorkerState::Gone } else { WorkerState::Dead };
+        slot.set(WorkerWord::State, state as u64);
+        self.pid = None;
+        self.killed = false;
+        self.healthy_since = None;
+        self.died = !asked;
+        self.not_before = now + if asked { Duration::ZERO } else { self.pause() };
+    }
+
+    fn pause(&self) -> Duration {
+        let dice = random::bits128().map_or(0.0, |bits| (bits as u32) as f64 / u32::MAX as f64);
+        backoff(self.restarts.len() as u32, dice)
+    }
+
+    fn obituary(
+        &self,
+        ended: Ended,
+        board: &Board,
+        now: Duration,
+        limits: &Limits,
+        asked: bool,
+    ) -> String {
+        let pid = self.pid.map_or(0, Pid::number);
+        let how = match ended {
+            Ended::Exit(0) if asked => "left".to_string(),
+            Ended::Exit(status) => format!("ended with status {status}"),
+            Ended::Signal(9) if !self.killed => {
+                "died of signal 9 (not ours: the kernel's out-of-memory killer?)".to_string()
+            }
+            Ended::Signal(signal) => format!("died of signal {signal}"),
+        };
+        let age = now.saturating_sub(self.born).as_secs_f64();
+        let held: Vec<String> = self.holds(board).map(|shard| shard.to_string()).collect();
+        let held = if held.is_empty() { "none".to_string() } else { held.join(",") };
+        let mut line =
+            format!("{} (pid {pid}) {how} after {age:.1} s; held shards {held}", self.name());
+        if !asked {
+            let (count, max) = (self.restarts.len(), limits.restarts_max);
+            line.push_str(&format!("; {count} of {max} restarts used"));
+        }
+        line
+    }
+
+    /// The shards that this worker holds.
+    fn holds<'b>(&self, board: &'b Board) -> impl Iterator<Item = u32> + use<'b> {
+        let flusher = self.duty.kind == crate::board::words::Kind::Flusher;
+        let number = self.duty.number;
+        (0..board.max_shards()).filter(move |shard| {
+            flusher && board.shard(ShardId(*shard)).and_then(|slot| slot.holder()) == Some(number)
+        })
+    }
+}
