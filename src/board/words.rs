@@ -45,9 +45,6 @@ macro_rules! words {
                 counter: is_counter(stringify!($kind)),
                 help: $help,
             },)*];
-
-            /// The words, in the order of the table.
-            pub const ALL: &'static [$group] = &[$($group::$word,)*];
         }
     };
 }
@@ -73,7 +70,7 @@ words! {
     WorkerWord:
     Pid "pid" "pid" Supervisor gauge "process id, 0 when it does not run";
     Kind "kind" "kind" Supervisor gauge "1 ingest, 2 flusher, 3 exporter";
-    State "state" "state" Supervisor gauge "born, starting, healthy, killed, dead, gone";
+    State "state" "state" Supervisor gauge "vacant, starting, healthy, killed, dead, gone";
     StartedMs "started" "ms" Supervisor gauge "monotonic time of the last fork";
     Restarts "restarts" "count" Supervisor counter "replacements of a dead worker";
     LastExit "last_exit" "status" Supervisor gauge "wait status of the last death, plus one";
@@ -131,14 +128,71 @@ words! {
     LiveBatches "live_batches" "batches" Flusher gauge "batches listed in the store";
 }
 
-/// Values of the daemon's word `state`.
-pub const STARTING: u64 = 0;
-pub const RUNNING: u64 = 1;
-pub const STOPPING: u64 = 2;
+/// What a worker does; the number stands in `WorkerWord::Kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Ingest = 1,
+    Flusher = 2,
+    Exporter = 3,
+}
 
-/// Values of a worker's word `kind`.
-pub const INGEST: u64 = 1;
-pub const FLUSHER: u64 = 2;
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Ingest => "ingest",
+            Kind::Flusher => "flusher",
+            Kind::Exporter => "exporter",
+        }
+    }
+}
+
+/// Declares the values of a state or reason word, with the names that log and status show.
+macro_rules! values {
+    ($(#[$meta:meta])* $group:ident: $first:ident $first_name:literal; $($value:ident $name:literal;)*) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum $group { #[default] $first, $($value,)* }
+
+        impl $group {
+            pub fn from_word(word: u64) -> $group {
+                let all = [$group::$first, $($group::$value,)*];
+                all.get(word as usize).copied().unwrap_or_default()
+            }
+
+            pub fn name(self) -> &'static str {
+                match self { $group::$first => $first_name, $($group::$value => $name,)* }
+            }
+        }
+    };
+}
+
+values! {
+    /// The values of `DaemonWord::State`.
+    DaemonState:
+    Starting "starting";
+    Running "running";
+    Stopping "stopping";
+}
+
+values! {
+    /// The values of `WorkerWord::State`: a process from birth to birth.
+    WorkerState:
+    Vacant "vacant";
+    Starting "starting";
+    Healthy "healthy";
+    Killed "killed";
+    Dead "dead";
+    Gone "gone";
+}
+
+values! {
+    /// The values of `WorkerWord::WaitingFor`.
+    WaitingFor:
+    Nothing "nothing";
+    Kafka "Kafka";
+    Redis "Redis";
+    Both "Kafka and Redis";
+}
 
 /// Upper bounds in ms of the lateness histogram (acknowledged minus due), the last is open.
 pub const LATENESS_BOUNDS_MS: [u64; 16] =

@@ -21,7 +21,7 @@ use rdkafka::util::Timeout;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a poll brought.
 pub enum Event<'c> {
@@ -187,7 +187,8 @@ impl Consumer {
 
     fn assign_fixed(&self, partitions: &[u32]) -> KafkaResult<()> {
         let shards: Vec<ShardId> = partitions.iter().copied().map(ShardId).collect();
-        let list = self.list(&shards);
+        let mut list = self.list(&shards);
+        list.set_all_offsets(Place::Beginning)?;
         self.inner.assign(&list)?;
         self.inner.pause(&list)?;
         self.inner.context().push(Queued::Assigned(shards));
@@ -367,25 +368,21 @@ impl Consumer {
         self.inner.commit(&list, mode).map_err(|why| self.error("commit in", why))
     }
 
-    /// Leaves the group in order. The client itself is never dropped: that can hang on a broker
-    /// that does not answer, and the process leaves by `_exit` at once (P1).
-    pub fn close(self, wait: Duration) {
-        let deadline = std::time::Instant::now() + wait;
+    /// Leaves the group in order, in at most `wait`.
+    pub fn close(&self, wait: Duration) {
+        let deadline = Instant::now() + wait;
         if let Err(error) = self.inner.close_queue() {
             log::debug!("closing the consumer: {error}");
         }
-        while !self.inner.closed() && std::time::Instant::now() < deadline {
-            if let Some(Ok(message)) = self.inner.poll(Duration::from_millis(10)) {
-                drop(message);
-            }
-            // A last rebalance is answered at once: nothing of it is ours any more.
+        while !self.inner.closed() && Instant::now() < deadline {
+            drop(self.inner.poll(Duration::from_millis(10)));
+            // A last revocation is answered at once: nothing of it is ours any more.
             if let Some(Event::Revoked { shards, .. }) = self.queued()
                 && let Err(error) = self.give_back(&shards)
             {
                 log::debug!("closing the consumer: {error}");
             }
         }
-        std::mem::forget(self);
     }
 
     fn list(&self, shards: &[ShardId]) -> TopicPartitionList {

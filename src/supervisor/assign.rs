@@ -1,113 +1,116 @@
 //! Which flusher serves which shard: a pure function that moves as few shards as possible.
+//!
+//! Flushers get equal numbers of shards, give or take one. A shard stays where it is unless
+//! its flusher is gone or has more than its part; the order of the input does not matter.
 
-use std::collections::BTreeMap;
+/// One shard and the flusher that is to hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Placed {
+    pub shard: u32,
+    pub flusher: usize,
+}
 
-/// Deals `shards` to `flushers` processes, given who serves what `today` (shards that are gone
-/// and flushers that do not exist are ignored). Afterwards no flusher serves two more than
-/// another, and a shard moves only where that takes it.
-pub fn plan(shards: &[u32], today: &BTreeMap<u32, usize>, flushers: usize) -> BTreeMap<u32, usize> {
+/// Places all `shards` (number, present flusher) on flushers below `flushers`.
+pub fn plan(shards: &[(u32, Option<usize>)], flushers: usize) -> Vec<Placed> {
     if flushers == 0 {
-        return BTreeMap::new();
+        return Vec::new();
     }
-    let mut served: Vec<Vec<u32>> = vec![Vec::new(); flushers];
-    let mut free = Vec::new();
-    for &shard in shards {
-        match today.get(&shard).filter(|flusher| **flusher < flushers) {
-            Some(flusher) => served[*flusher].push(shard),
-            None => free.push(shard),
+    let mut shards = shards.to_vec();
+    shards.sort_unstable();
+    let mut room = quotas(&shards, flushers);
+    let mut placed = Vec::with_capacity(shards.len());
+    let mut homeless = Vec::new();
+    for (shard, present) in shards {
+        match present.filter(|flusher| room.get(*flusher).is_some_and(|room| *room > 0)) {
+            Some(flusher) => {
+                room[flusher] -= 1;
+                placed.push(Placed { shard, flusher });
+            }
+            None => homeless.push(shard),
         }
     }
-    take_excess(&mut served, &mut free, shards.len());
-    free.sort_unstable();
-    for shard in free {
-        least(&mut served).push(shard);
-    }
-    let pairs = served.into_iter().enumerate();
-    pairs.flat_map(|(flusher, list)| list.into_iter().map(move |shard| (shard, flusher))).collect()
+    let free = room.iter().enumerate().flat_map(|(flusher, room)| (0..*room).map(move |_| flusher));
+    placed.extend(homeless.into_iter().zip(free).map(|(shard, flusher)| Placed { shard, flusher }));
+    placed.sort_unstable();
+    placed
 }
 
-/// Takes what is over the fair share: the fullest keep one more when it does not divide evenly.
-fn take_excess(served: &mut [Vec<u32>], free: &mut Vec<u32>, shards: usize) {
-    let share = shards / served.len();
-    let mut extra = shards % served.len();
-    let mut order: Vec<usize> = (0..served.len()).collect();
-    order.sort_by_key(|flusher| std::cmp::Reverse(served[*flusher].len()));
-    for flusher in order {
-        let list = &mut served[flusher];
-        let mut keep = share;
-        if list.len() > share && extra > 0 {
-            keep += 1;
-            extra -= 1;
-        }
-        list.sort_unstable();
-        if list.len() > keep {
-            free.extend(list.split_off(keep));
+/// How many shards each flusher may have. Those that have most now get the odd ones, so that
+/// an odd shard does not move.
+fn quotas(shards: &[(u32, Option<usize>)], flushers: usize) -> Vec<usize> {
+    let mut load = vec![0usize; flushers];
+    for flusher in shards.iter().filter_map(|(_, present)| *present) {
+        if let Some(load) = load.get_mut(flusher) {
+            *load += 1;
         }
     }
-}
-
-/// The flusher with the fewest shards, the lowest number first. There is at least one.
-fn least(served: &mut [Vec<u32>]) -> &mut Vec<u32> {
-    let at = (0..served.len()).min_by_key(|at| served[*at].len()).unwrap_or(0);
-    &mut served[at]
+    let mut by_load: Vec<usize> = (0..flushers).collect();
+    by_load.sort_by_key(|flusher| (usize::MAX - load[*flusher], *flusher));
+    let (each, odd) = (shards.len() / flushers, shards.len() % flushers);
+    let mut quotas = vec![each; flushers];
+    for flusher in by_load.into_iter().take(odd) {
+        quotas[flusher] += 1;
+    }
+    quotas
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn moved(before: &BTreeMap<u32, usize>, after: &BTreeMap<u32, usize>) -> usize {
-        after.iter().filter(|(s, f)| before.get(s).is_some_and(|was| was != *f)).count()
+    fn moved(before: &[(u32, Option<usize>)], after: &[Placed]) -> usize {
+        let stayed = |placed: &&Placed| before.contains(&(placed.shard, Some(placed.flusher)));
+        after.len() - after.iter().filter(stayed).count()
     }
 
-    fn counts(plan: &BTreeMap<u32, usize>, flushers: usize) -> Vec<usize> {
-        (0..flushers).map(|f| plan.values().filter(|v| **v == f).count()).collect()
+    fn next(placed: &[Placed]) -> Vec<(u32, Option<usize>)> {
+        placed.iter().map(|placed| (placed.shard, Some(placed.flusher))).collect()
     }
 
-    #[test]
-    fn no_shards_and_no_flushers_are_normal() {
-        assert!(plan(&[], &BTreeMap::new(), 3).is_empty());
-        assert!(plan(&[1, 2], &BTreeMap::new(), 0).is_empty());
-    }
-
-    #[test]
-    fn a_plan_is_kept_when_nothing_changes() {
-        let shards: Vec<u32> = (0..10).collect();
-        let first = plan(&shards, &BTreeMap::new(), 3);
-        assert_eq!(plan(&shards, &first, 3), first);
-    }
-
-    #[test]
-    fn every_change_is_balanced_and_moves_only_what_it_must() {
-        let mut state = 7u64;
-        let mut random = |below: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) % below
-        };
-        let mut today = BTreeMap::new();
-        for _ in 0..2000 {
-            let shards: Vec<u32> = (0..24).filter(|_| random(3) > 0).collect();
-            let flushers = 1 + random(6) as usize;
-            let next = plan(&shards, &today, flushers);
-            assert_eq!(next.keys().copied().collect::<Vec<_>>(), shards);
-            let counts = counts(&next, flushers);
-            let (most, fewest) = (counts.iter().max(), counts.iter().min());
-            assert!(most.zip(fewest).is_some_and(|(m, f)| m - f <= 1), "{counts:?}");
-            assert_eq!(moved(&today, &next), must_move(&shards, &today, flushers));
-            today = next;
+    /// The fewest moves any balanced placement needs: what is above each flusher's part.
+    fn fewest(before: &[(u32, Option<usize>)], flushers: usize) -> usize {
+        let mut load = vec![0usize; flushers];
+        for flusher in before.iter().filter_map(|(_, present)| *present) {
+            if flusher < flushers {
+                load[flusher] += 1;
+            }
         }
+        load.sort_unstable_by(|a, b| b.cmp(a));
+        let (each, odd) = (before.len() / flushers, before.len() % flushers);
+        let part = |rank: usize| each + usize::from(rank < odd);
+        before.len() - load.iter().enumerate().map(|(rank, n)| part(rank).min(*n)).sum::<usize>()
     }
 
-    /// Shards on flushers that are gone, and what is over the fair share of the others.
-    fn must_move(shards: &[u32], today: &BTreeMap<u32, usize>, flushers: usize) -> usize {
-        let kept: BTreeMap<u32, usize> =
-            shards.iter().filter_map(|s| today.get(s).map(|f| (*s, *f))).collect();
-        let gone = kept.values().filter(|f| **f >= flushers).count();
-        let mut held = counts(&kept, flushers);
-        held.sort_unstable_by(|a, b| b.cmp(a));
-        let (share, extra) = (shards.len() / flushers, shards.len() % flushers);
-        let over =
-            |(at, held): (usize, &usize)| held.saturating_sub(share + usize::from(at < extra));
-        gone + held.iter().enumerate().map(over).sum::<usize>()
+    #[test]
+    fn nothing_to_place_is_no_error() {
+        assert_eq!(plan(&[], 3), []);
+        assert_eq!(plan(&[], 0), []);
+        assert_eq!(plan(&[(1, None)], 0), []);
+    }
+
+    #[test]
+    fn every_shard_is_placed_evenly_with_the_fewest_moves() {
+        let mut shards: Vec<(u32, Option<usize>)> = Vec::new();
+        // Any walk through sizes: grow, shrink, drop shards, bring them back.
+        for (count, flushers) in
+            [(7, 3), (7, 2), (12, 5), (12, 1), (3, 5), (64, 16), (64, 15), (63, 16), (5, 4)]
+        {
+            let known: Vec<_> = shards.clone();
+            let present = |n| known.iter().find(|(s, _)| *s == n).and_then(|(_, f)| *f);
+            shards = (0..count).map(|n| (n, present(n))).collect();
+            let placed = plan(&shards, flushers);
+
+            assert_eq!(placed.len(), shards.len());
+            let load = |f| placed.iter().filter(|placed| placed.flusher == f).count();
+            let loads: Vec<usize> = (0..flushers).map(load).collect();
+            assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 1, "{loads:?}");
+            assert_eq!(moved(&shards, &placed), fewest(&shards, flushers), "{count} {flushers}");
+
+            let mut reversed = shards.clone();
+            reversed.reverse();
+            assert_eq!(plan(&reversed, flushers), placed);
+            assert_eq!(moved(&next(&placed), &plan(&next(&placed), flushers)), 0);
+            shards = next(&placed);
+        }
     }
 }

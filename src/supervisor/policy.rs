@@ -1,187 +1,205 @@
-//! What to do with a worker: decided from facts alone.
+//! What to do with one worker: a pure function from facts to a decision.
 //!
-//! No clock, no system call, no board: every row can be tested. Whoever decides here does not
-//! act, and whoever acts (`mod.rs`) does not decide.
+//! No clock, no pid, no system call, so that every row can be tested. Whatever is hard about
+//! watching processes is decided here and nowhere else.
 
 use std::time::Duration;
 
-/// What is known of one worker in this turn.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is known of one worker at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
+    /// It should run: false for a flusher that the assignment has no use for.
+    pub wanted: bool,
     pub running: bool,
-    /// Its loop has turned at least once since the fork.
-    pub healthy: bool,
-    /// Since the fork.
-    pub age: Duration,
-    /// Since its last turn, or since the supervisor itself came back, whichever is shorter.
-    pub silence: Duration,
-    /// SIGKILL was sent, its death is only not yet reaped.
+    /// It was sent SIGKILL and is not reaped yet.
     pub killed: bool,
+    /// It was asked to leave (retired, or replaced at a reload) and has not left yet.
+    pub leaving: Option<Duration>,
+    /// It still holds a shard.
+    pub holds_shards: bool,
+    /// Age of the last heartbeat; `None` before the first.
+    pub heartbeat_age: Option<Duration>,
+    /// Since its fork, or since the supervisor itself ran again.
+    pub age: Duration,
     pub restarts_in_window: u32,
     pub backoff_left: Duration,
+    /// It died, and what follows is a restart; false for the first start.
+    pub died: bool,
 }
 
-/// The options that bound all this.
-#[derive(Clone, Copy, Debug)]
+/// What the configuration allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `max-unhealthy-seconds`
-    pub silence_max: Duration,
-    /// `start-timeout`
-    pub start_max: Duration,
-    /// `max-restarts`
+    pub unhealthy: Duration,
+    pub start: Duration,
     pub restarts_max: u32,
-    /// `restart-window`
-    pub window: Duration,
-    /// `shutdown-timeout`
-    pub stop_max: Duration,
+    pub restart_window: Duration,
+    pub leave: Duration,
+    pub shutdown: Duration,
+}
+
+impl Limits {
+    /// A worker that was healthy this long has its restarts forgiven.
+    pub fn forgive_after(&self) -> Duration {
+        self.restart_window / self.restarts_max.max(1)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Leave,
-    Kill(Why),
-    Restart,
-    /// The budget is used up: end the daemon.
+    Kill(Hung),
+    /// Fork it, for the first time or again.
+    Start,
+    /// Ask it to leave: it is not needed, and holds nothing.
+    Retire,
+    /// The budget is spent: the daemon ends, in order.
     GiveUp,
 }
 
-/// Why a worker is killed.
+/// Why a running worker is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// No first sign of health within `start-timeout`.
-    NeverStarted,
-    /// No turn for `max-unhealthy-seconds`. A worker that only waits for Kafka or Redis turns.
-    Silent,
+pub enum Hung {
+    NeverHealthy,
+    HeartStopped,
+    WouldNotLeave,
 }
 
-/// Decides about one worker.
 pub fn decide(facts: &Facts, limits: &Limits) -> Decision {
-    if facts.running {
-        return decide_running(facts, limits);
+    if facts.running { watch(facts, limits) } else { replace(facts, limits) }
+}
+
+fn watch(facts: &Facts, limits: &Limits) -> Decision {
+    if facts.killed {
+        return Decision::Leave;
     }
-    if facts.restarts_in_window >= limits.restarts_max {
+    match facts.heartbeat_age {
+        None if facts.age > limits.start => return Decision::Kill(Hung::NeverHealthy),
+        Some(age) if age > limits.unhealthy => return Decision::Kill(Hung::HeartStopped),
+        _ => {}
+    }
+    match facts.leaving {
+        Some(since) if since > limits.leave => Decision::Kill(Hung::WouldNotLeave),
+        Some(_) => Decision::Leave,
+        None if !facts.wanted && !facts.holds_shards => Decision::Retire,
+        None => Decision::Leave,
+    }
+}
+
+fn replace(facts: &Facts, limits: &Limits) -> Decision {
+    if !facts.wanted {
+        return Decision::Leave;
+    }
+    // Ten restarts happen; the eleventh death within the window is one too many.
+    if facts.died && facts.restarts_in_window >= limits.restarts_max {
         return Decision::GiveUp;
     }
     if facts.backoff_left > Duration::ZERO {
         return Decision::Leave;
     }
-    Decision::Restart
+    Decision::Start
 }
 
-fn decide_running(facts: &Facts, limits: &Limits) -> Decision {
-    if facts.killed {
-        return Decision::Leave;
-    }
-    if !facts.healthy {
-        let late = facts.age.min(facts.silence) > limits.start_max;
-        return if late { Decision::Kill(Why::NeverStarted) } else { Decision::Leave };
-    }
-    if facts.silence > limits.silence_max {
-        return Decision::Kill(Why::Silent);
-    }
-    Decision::Leave
-}
-
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
-
-/// How long to wait before a restart that follows `restarts` others within the window: nothing
-/// for the first, then 0.1 s doubling to 30 s. `jitter` in 0..1 takes away up to half.
-pub fn backoff(restarts: u32, jitter: f64) -> Duration {
-    if restarts == 0 {
-        return Duration::ZERO;
-    }
-    let full = BACKOFF_FIRST.saturating_mul(1 << (restarts - 1).min(20)).min(BACKOFF_MAX);
-    full.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
+/// The wait before a restart, given the restarts that count already: none, then 0.1 s doubling
+/// to 30 s. `dice` (0 to 1) takes up to a quarter off, so that many workers spread.
+pub fn backoff(restarts: u32, dice: f64) -> Duration {
+    let Some(doublings) = restarts.checked_sub(1) else { return Duration::ZERO };
+    let full = Duration::from_millis(100) * 2u32.pow(doublings.min(9));
+    full.min(Duration::from_secs(30)).mul_f64(1.0 - 0.25 * dice.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     const LIMITS: Limits = Limits {
-        silence_max: Duration::from_secs(60),
-        start_max: Duration::from_secs(60),
+        unhealthy: Duration::from_secs(60),
+        start: Duration::from_secs(50),
         restarts_max: 10,
-        window: Duration::from_secs(600),
-        stop_max: Duration::from_secs(30),
+        restart_window: Duration::from_secs(600),
+        leave: Duration::from_secs(30),
+        shutdown: Duration::from_secs(30),
     };
 
-    fn healthy(silence_s: u64) -> Facts {
-        Facts {
-            running: true,
-            healthy: true,
-            age: Duration::from_secs(1000),
-            silence: Duration::from_secs(silence_s),
-            ..Facts::default()
-        }
+    const HEALTHY: Facts = Facts {
+        wanted: true,
+        running: true,
+        killed: false,
+        leaving: None,
+        holds_shards: true,
+        heartbeat_age: Some(Duration::ZERO),
+        age: Duration::from_secs(1000),
+        restarts_in_window: 0,
+        backoff_left: Duration::ZERO,
+        died: false,
+    };
+
+    const DEAD: Facts =
+        Facts { running: false, died: true, holds_shards: false, heartbeat_age: None, ..HEALTHY };
+
+    fn decision(facts: Facts) -> Decision {
+        decide(&facts, &LIMITS)
     }
 
     #[test]
-    fn a_turning_worker_is_left_alone() {
-        assert_eq!(decide(&healthy(0), &LIMITS), Decision::Leave);
-        assert_eq!(decide(&healthy(60), &LIMITS), Decision::Leave);
+    fn a_heart_may_pause_as_long_as_allowed_and_no_longer() {
+        let silent = |age| decision(Facts { heartbeat_age: Some(age), ..HEALTHY });
+        assert_eq!(silent(60 * SECOND), Decision::Leave);
+        let over = 60 * SECOND + Duration::from_millis(1);
+        assert_eq!(silent(over), Decision::Kill(Hung::HeartStopped));
     }
 
     #[test]
-    fn a_silent_worker_is_killed_once() {
-        assert_eq!(decide(&healthy(61), &LIMITS), Decision::Kill(Why::Silent));
-        let killed = Facts { killed: true, ..healthy(61) };
-        assert_eq!(decide(&killed, &LIMITS), Decision::Leave);
+    fn a_first_beat_has_its_own_limit() {
+        let newborn = |age| decision(Facts { heartbeat_age: None, age, ..HEALTHY });
+        assert_eq!(newborn(50 * SECOND), Decision::Leave);
+        assert_eq!(newborn(51 * SECOND), Decision::Kill(Hung::NeverHealthy));
     }
 
     #[test]
-    fn a_worker_that_never_turns_is_killed_after_the_start_timeout() {
-        let starting = |seconds| Facts {
-            running: true,
-            age: Duration::from_secs(seconds),
-            silence: Duration::from_secs(seconds),
-            ..Facts::default()
-        };
-        assert_eq!(decide(&starting(60), &LIMITS), Decision::Leave);
-        assert_eq!(decide(&starting(61), &LIMITS), Decision::Kill(Why::NeverStarted));
+    fn who_was_killed_is_killed_once() {
+        let facts = Facts { killed: true, heartbeat_age: Some(99 * SECOND), ..HEALTHY };
+        assert_eq!(decision(facts), Decision::Leave);
     }
 
     #[test]
-    fn a_suspended_supervisor_blames_nobody() {
-        // It came back a moment ago: silence counts from then, however old the worker is.
-        let starting = Facts {
-            running: true,
-            age: Duration::from_secs(5000),
-            silence: Duration::from_secs(1),
-            ..Facts::default()
-        };
-        assert_eq!(decide(&starting, &LIMITS), Decision::Leave);
+    fn ten_restarts_happen_and_the_eleventh_death_ends_it() {
+        let died = |restarts| decision(Facts { restarts_in_window: restarts, ..DEAD });
+        assert_eq!(died(0), Decision::Start);
+        assert_eq!(died(9), Decision::Start);
+        assert_eq!(died(10), Decision::GiveUp);
     }
 
     #[test]
-    fn ten_restarts_happen_and_the_eleventh_death_ends_the_daemon() {
-        let dead = |restarts| Facts { restarts_in_window: restarts, ..Facts::default() };
-        assert_eq!(decide(&dead(0), &LIMITS), Decision::Restart);
-        assert_eq!(decide(&dead(9), &LIMITS), Decision::Restart);
-        assert_eq!(decide(&dead(10), &LIMITS), Decision::GiveUp);
-    }
-
-    #[test]
-    fn no_restart_is_allowed_by_a_budget_of_nothing() {
+    fn a_budget_of_none_still_allows_the_first_start() {
         let limits = Limits { restarts_max: 0, ..LIMITS };
-        assert_eq!(decide(&Facts::default(), &limits), Decision::GiveUp);
+        assert_eq!(decide(&Facts { died: false, ..DEAD }, &limits), Decision::Start);
+        assert_eq!(decide(&DEAD, &limits), Decision::GiveUp);
     }
 
     #[test]
-    fn a_dead_worker_waits_for_its_backoff() {
-        let waiting = Facts { backoff_left: Duration::from_millis(1), ..Facts::default() };
-        assert_eq!(decide(&waiting, &LIMITS), Decision::Leave);
+    fn backoff_is_waited_for() {
+        assert_eq!(decision(Facts { backoff_left: SECOND, ..DEAD }), Decision::Leave);
     }
 
     #[test]
-    fn the_backoff_doubles_from_a_tenth_of_a_second_to_half_a_minute() {
-        assert_eq!(backoff(0, 0.0), Duration::ZERO);
-        assert_eq!(backoff(1, 0.0), Duration::from_millis(100));
-        assert_eq!(backoff(2, 0.0), Duration::from_millis(200));
-        assert_eq!(backoff(5, 0.0), Duration::from_millis(1600));
-        assert_eq!(backoff(10, 0.0), Duration::from_secs(30));
-        assert_eq!(backoff(u32::MAX, 0.0), Duration::from_secs(30));
-        assert_eq!(backoff(1, 1.0), Duration::from_millis(50));
+    fn backoff_starts_at_nothing_and_doubles_to_thirty_seconds() {
+        let ms = |restarts| backoff(restarts, 0.0).as_millis();
+        assert_eq!([0, 1, 2, 3, 9, 10, 99].map(ms), [0, 100, 200, 400, 25_600, 30_000, 30_000]);
+        assert_eq!(backoff(1, 1.0), Duration::from_millis(75));
+    }
+
+    #[test]
+    fn who_is_not_wanted_leaves_when_it_holds_nothing() {
+        let spare = Facts { wanted: false, ..HEALTHY };
+        assert_eq!(decision(spare), Decision::Leave);
+        let empty = Facts { holds_shards: false, ..spare };
+        assert_eq!(decision(empty), Decision::Retire);
+        let leaving = |since| decision(Facts { leaving: Some(since), ..empty });
+        assert_eq!(leaving(30 * SECOND), Decision::Leave);
+        assert_eq!(leaving(31 * SECOND), Decision::Kill(Hung::WouldNotLeave));
+        assert_eq!(decision(Facts { wanted: false, ..DEAD }), Decision::Leave);
     }
 }

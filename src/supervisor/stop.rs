@@ -1,87 +1,76 @@
-//! The orderly end: one deadline for all workers, and the status it ends with.
+//! The end, in order and on time: all at once, one deadline, then SIGKILL, then reap.
+//!
+//! Ingest and flushers settle between themselves who leaves first; the supervisor gives all
+//! of them the word at the same moment, so that waiting never adds up.
 
-use crate::error::Kind;
+use super::{DaemonState, DaemonWord, GAVE_UP, Supervisor, TICK};
+use crate::sys::process::Ended;
+use crate::sys::time;
 use std::time::Duration;
 
-pub struct Stop {
-    status: i32,
-    deadline: Duration,
-    killed: bool,
-}
+/// What a kernel may take to end a killed process. Who is not dead then is stuck in it.
+const REAPING: Duration = Duration::from_millis(400);
 
-impl Stop {
-    /// `status` is what the daemon ends with when every worker ends in order.
-    pub fn new(status: i32, deadline: Duration) -> Stop {
-        Stop { status, deadline, killed: false }
-    }
-
-    /// Asked again: now. The first reason that is not "asked to" keeps the status.
-    pub fn again(&mut self, status: i32, now: Duration) {
-        if self.status == 0 {
-            self.status = status;
+impl Supervisor<'_> {
+    /// Ends all workers and returns the daemon's exit status: `status` if all ended in order.
+    pub(super) fn stop(&mut self, status: i32) -> i32 {
+        let begun = time::monotonic();
+        self.systemd.stopping(self.limits.shutdown);
+        self.board.daemon().set(DaemonWord::State, DaemonState::Stopping as u64);
+        log::info!("stopping {} workers", self.running());
+        for child in &mut self.children {
+            child.ask_to_leave(begun);
         }
-        if status == 0 {
-            self.deadline = self.deadline.min(now);
+        let in_order = self.wait_for_all(begun + self.limits.shutdown, true);
+        let stragglers = self.kill_stragglers();
+        if status == 0 && (stragglers > 0 || !in_order) { GAVE_UP } else { status }
+    }
+
+    /// Waits until nobody runs, the deadline is over, or a second signal says "now". Says
+    /// whether all that ended did so with status 0.
+    fn wait_for_all(&mut self, deadline: Duration, patient: bool) -> bool {
+        let mut in_order = true;
+        loop {
+            let now = self.begin_turn();
+            match self.reap(now) {
+                Ok(ends) => in_order &= ends.iter().all(|ended| *ended == Ended::Exit(0)),
+                Err(error) => log::error!("{error}"),
+            }
+            if self.running() == 0 || now >= deadline {
+                return in_order;
+            }
+            self.systemd.pet(now);
+            let rest = deadline.saturating_sub(now).min(TICK);
+            if patient && self.wait(rest).is_ok_and(|arrived| arrived.stop) {
+                log::warn!("asked to stop again: now");
+                return in_order;
+            }
+            if !patient {
+                let _ = self.wait(rest);
+            }
         }
     }
 
-    pub fn until_deadline(&self, now: Duration) -> Duration {
-        if self.killed { Duration::MAX } else { self.deadline.saturating_sub(now) }
-    }
-
-    /// The deadline has passed and the stragglers are not killed yet.
-    pub fn is_over(&self, now: Duration) -> bool {
-        !self.killed && now >= self.deadline
-    }
-
-    /// The stragglers are killed now: the exit status says so, unless something worse did.
-    pub fn kill(&mut self, stragglers: usize) {
-        self.killed = true;
-        if stragglers > 0 && self.status == 0 {
-            self.status = Kind::Software as i32;
+    /// Kills and reaps who still runs; says how many these were.
+    fn kill_stragglers(&mut self) -> usize {
+        let stragglers = self.running();
+        if stragglers == 0 {
+            return 0;
         }
+        for child in self.children.iter_mut().filter(|child| child.pid.is_some()) {
+            log::error!("{} did not end in time: killing it", child.name());
+            child.kill(self.board);
+        }
+        let daemon = self.board.daemon();
+        daemon.set(DaemonWord::Stragglers, daemon.get(DaemonWord::Stragglers) + stragglers as u64);
+        self.wait_for_all(time::monotonic() + REAPING, false);
+        if self.running() > 0 {
+            log::error!("{} killed workers are stuck in the kernel: leaving them", self.running());
+        }
+        stragglers
     }
 
-    pub fn status(&self) -> i32 {
-        self.status
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: fn(u64) -> Duration = Duration::from_secs;
-
-    #[test]
-    fn in_order_ends_with_the_status_it_began_with() {
-        assert_eq!(Stop::new(0, AT(30)).status(), 0);
-        assert_eq!(Stop::new(70, AT(30)).status(), 70);
-    }
-
-    #[test]
-    fn stragglers_are_killed_once_and_change_the_status() {
-        let mut stop = Stop::new(0, AT(30));
-        assert!(!stop.is_over(AT(29)));
-        assert!(stop.is_over(AT(30)));
-        stop.kill(2);
-        assert!(!stop.is_over(AT(31)));
-        assert_eq!(stop.status(), 70);
-    }
-
-    #[test]
-    fn a_second_request_means_now() {
-        let mut stop = Stop::new(0, AT(30));
-        stop.again(0, AT(2));
-        assert!(stop.is_over(AT(2)));
-        assert_eq!(stop.until_deadline(AT(2)), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_configuration_error_on_the_way_out_is_not_a_request() {
-        let mut stop = Stop::new(0, AT(30));
-        stop.again(78, AT(2));
-        assert!(!stop.is_over(AT(2)));
-        assert_eq!(stop.status(), 78);
+    fn running(&self) -> usize {
+        self.children.iter().filter(|child| child.pid.is_some()).count()
     }
 }

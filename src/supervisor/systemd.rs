@@ -1,87 +1,90 @@
-//! sd_notify(3) without a library: one datagram to $NOTIFY_SOCKET, failures ignored.
+//! The notify protocol of systemd (sd_notify(3)): one datagram a message, no library.
 //!
-//! READY means that every worker's loop has turned, not that Kafka and Redis have answered: an
-//! outage at boot must not become a restart loop. The watchdog is petted while our own loop
-//! turns: a silent worker is dealt with by us, not by systemd.
+//! Every failure is ignored: the daemon runs as well without systemd. The watchdog is petted
+//! while the supervisor's loop turns; an outage of Kafka or Redis never keeps it from that.
 
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// Variables that are meant for the supervisor alone.
+pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
+
 pub struct Systemd {
     socket: Option<UnixDatagram>,
-    /// Half of WATCHDOG_USEC; `None` without a watchdog, or with one for another process.
-    pet_every: Option<Duration>,
-    petted_at: Duration,
+    watchdog: Option<Duration>,
+    petted: Duration,
+    status: String,
+    status_sent: Option<Duration>,
 }
 
 impl Systemd {
-    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID; without them nothing is ever sent.
     pub fn from_environment() -> Systemd {
-        Systemd { socket: connect(), pet_every: watchdog(), petted_at: Duration::ZERO }
+        let [socket, watchdog_usec, watchdog_pid] = VARIABLES.map(|name| std::env::var(name).ok());
+        let own_pid = std::process::id().to_string();
+        let ours = watchdog_pid.is_none_or(|pid| pid == own_pid);
+        let usec: Option<u64> = watchdog_usec.filter(|_| ours).and_then(|n| n.parse().ok());
+        Systemd {
+            socket: socket.and_then(|path| connect(&path)),
+            watchdog: usec.filter(|usec| *usec > 0).map(Duration::from_micros),
+            petted: Duration::ZERO,
+            status: String::new(),
+            status_sent: None,
+        }
     }
 
-    /// A worker must not speak for the daemon.
-    pub fn close(&mut self) {
-        self.socket = None;
+    pub fn ready(&self) {
+        self.send("READY=1");
     }
 
-    pub fn ready(&self, status: &str) {
-        self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
-    }
-
-    pub fn reloading(&self) {
-        let now = crate::sys::time::monotonic();
+    /// `now` is the monotonic time, which systemd asks for.
+    pub fn reloading(&self, now: Duration) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
     }
 
-    pub fn stopping(&self) {
-        self.send("STOPPING=1\nSTATUS=stopping");
+    /// Says that a stop has begun and may take `limit`, and a little more for the reaping.
+    pub fn stopping(&self, limit: Duration) {
+        let usec = (limit + Duration::from_secs(2)).as_micros();
+        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={usec}"));
     }
 
-    /// Pets the watchdog when it is time.
+    /// One honest line; sent when it changes, at most once a second.
+    pub fn status(&mut self, line: &str, now: Duration) {
+        let soon = self.status_sent.is_some_and(|sent| now < sent + STATUS_PAUSE);
+        if self.socket.is_none() || soon || line == self.status {
+            return;
+        }
+        self.send(&format!("STATUS={line}"));
+        self.status = line.to_string();
+        self.status_sent = Some(now);
+    }
+
+    /// Pets the watchdog when half its time is over.
     pub fn pet(&mut self, now: Duration) {
-        if let Some(every) = self.pet_every
-            && now.saturating_sub(self.petted_at) >= every
-        {
-            self.petted_at = now;
+        let Some(interval) = self.watchdog else { return };
+        if now >= self.petted + interval / 2 {
             self.send("WATCHDOG=1");
+            self.petted = now;
         }
     }
 
-    fn send(&self, text: &str) {
-        if let Some(socket) = &self.socket
-            && let Err(why) = socket.send(text.as_bytes())
-        {
-            log::debug!("cannot notify systemd: {why}");
+    fn send(&self, message: &str) {
+        if let Some(socket) = &self.socket {
+            let _ = socket.send(message.as_bytes());
         }
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.replace('\n', " ")
-}
-
-/// A path, or `@name` for an abstract socket.
-fn connect() -> Option<UnixDatagram> {
-    let name = std::env::var_os("NOTIFY_SOCKET")?;
-    let address = match name.as_bytes().strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&name),
+fn connect(path: &str) -> Option<UnixDatagram> {
+    let address = match path.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name).ok()?,
+        None => SocketAddr::from_pathname(path).ok()?,
     };
     let socket = UnixDatagram::unbound().ok()?;
+    // A manager that does not read must not stop the supervisor's loop.
     socket.set_nonblocking(true).ok()?;
-    socket.connect_addr(&address.ok()?).ok()?;
+    socket.connect_addr(&address).ok()?;
     Some(socket)
-}
-
-fn watchdog() -> Option<Duration> {
-    if let Ok(pid) = std::env::var("WATCHDOG_PID")
-        && pid != std::process::id().to_string()
-    {
-        return None;
-    }
-    let usec: u64 = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
-    Some(Duration::from_micros(usec) / 2)
 }

@@ -4,6 +4,7 @@
 //! cannot be misused. Policy stays out.
 #![allow(unsafe_code)]
 
+pub mod lock;
 pub mod poll;
 pub mod process;
 pub mod random;
@@ -14,6 +15,6 @@ pub mod time;
 use std::io;
 
 /// Turns the C convention "-1 and errno" into a `Result`.
-fn cvt(ret: libc::c_int) -> io::Result<libc::c_int> {
-    if ret == -1 { Err(io::Error::last_os_error()) } else { Ok(ret) }
+fn cvt(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }

@@ -1,26 +1,23 @@
-//! Processes: fork a worker, reap it, kill it, tie it to its parent.
+//! Processes: born by fork, named, signalled and reaped.
+//!
+//! A [`Pid`] cannot hold a value below 2, so a failed fork, "my group" (0), "everyone" (-1) and
+//! init (1) can never be signalled by mistake. Nothing here waits.
 
-use super::cvt;
-use std::ffi::CString;
+use super::{cvt, signal};
 use std::io;
 
-/// A process that may be signalled. It cannot hold a value below 2: a failed `fork` must
-/// never become a pid, since kill(-1) signals every process there is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A process that may be signalled: always 2 or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(libc::pid_t);
 
 impl Pid {
-    pub fn new(raw: i32) -> Option<Pid> {
-        if raw >= 2 { Some(Pid(raw)) } else { None }
+    /// `None` for what kill(2) would read as something else than one ordinary process.
+    pub fn new(number: i64) -> Option<Pid> {
+        libc::pid_t::try_from(number).ok().filter(|number| *number >= 2).map(Pid)
     }
 
-    pub fn raw(self) -> i32 {
-        self.0
-    }
-
-    /// This process; inside a pid namespace that may be 1, which nobody signals.
-    pub fn own() -> u32 {
-        std::process::id()
+    pub fn number(self) -> u32 {
+        self.0 as u32
     }
 }
 
@@ -32,137 +29,139 @@ impl std::fmt::Display for Pid {
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WaitStatus(libc::c_int);
-
-impl WaitStatus {
-    /// From the raw status of waitpid(2), as the board keeps it.
-    pub fn from_raw(raw: i32) -> WaitStatus {
-        WaitStatus(raw)
-    }
-
-    pub fn raw(self) -> i32 {
-        self.0
-    }
-
-    /// The exit status, `None` when a signal ended it.
-    pub fn exit_status(self) -> Option<i32> {
-        if libc::WIFEXITED(self.0) { Some(libc::WEXITSTATUS(self.0)) } else { None }
-    }
-
-    pub fn signal(self) -> Option<i32> {
-        if libc::WIFSIGNALED(self.0) { Some(libc::WTERMSIG(self.0)) } else { None }
-    }
+pub enum Ended {
+    Exit(i32),
+    Signal(i32),
 }
 
-impl std::fmt::Display for WaitStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.exit_status(), self.signal()) {
-            (Some(status), _) => write!(f, "exited with status {status}"),
-            (_, Some(signal)) => write!(f, "died of signal {signal}"),
-            _ => write!(f, "ended with wait status {:#x}", self.0),
+impl Ended {
+    /// The wait status of wait(2), which fits one word and reads back with [`Ended::from_wait`].
+    pub fn to_wait(self) -> i32 {
+        match self {
+            Ended::Exit(status) => (status & 0xff) << 8,
+            Ended::Signal(signal) => signal & 0x7f,
+        }
+    }
+
+    pub fn from_wait(status: i32) -> Ended {
+        match status & 0x7f {
+            0 => Ended::Exit((status >> 8) & 0xff),
+            signal => Ended::Signal(signal),
         }
     }
 }
 
-/// Forks a child that runs `body` and exits with the code it returns. The child never returns
-/// into the caller's frames, and it dies when its parent dies.
-///
-/// # Errors
-/// When fork(2) fails; then there is no child and no pid.
-pub fn spawn(body: impl FnOnce() -> i32) -> io::Result<Pid> {
-    debug_assert_eq!(thread_count(), Some(1), "fork of a threaded process");
-    let parent = std::process::id();
-    // SAFETY: this process has one thread (P1), so the child may do anything after fork.
-    match cvt(unsafe { libc::fork() })? {
-        0 => {
-            let code = if die_with(parent) { body() } else { 0 };
-            exit_now(code)
-        }
-        pid => Pid::new(pid).ok_or_else(|| io::Error::other(format!("fork gave pid {pid}"))),
-    }
-}
-
-/// Leaves at once, without destructors and exit handlers: those are the parent's, and Kafka
-/// handles must not be dropped.
-pub fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit takes no pointer and never returns.
-    unsafe { libc::_exit(code) }
-}
-
-/// Asks for SIGKILL when the parent dies; false when it is dead already.
-fn die_with(parent: u32) -> bool {
-    // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes an integer and touches no memory of ours.
-    let asked = cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) });
-    // Between fork and prctl the parent may have died: then its pid is not our parent's any more.
-    asked.is_ok() && std::os::unix::process::parent_id() == parent
-}
-
-/// Names this process in ps(1) and the journal: the first 15 bytes.
-pub fn set_name(name: &str) {
-    if let Ok(name) = CString::new(name) {
-        // SAFETY: prctl(2) with PR_SET_NAME reads a terminated string that lives over the call.
-        unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
-    }
-}
-
-/// Makes the kernel take this process before its supervisor when memory runs out.
-pub fn raise_oom_score(score: i32) -> io::Result<()> {
-    std::fs::write("/proc/self/oom_score_adj", score.to_string())
-}
-
-/// What a look for a dead child brought.
+/// What can be sent to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reap {
-    Dead(Pid, WaitStatus),
-    /// Children there are, none of them dead.
-    NoneDead,
-    NoChildren,
+pub enum Send {
+    Terminate,
+    Kill,
+    Hangup,
+    /// Sends nothing, asks only whether the process is there.
+    Nothing,
 }
 
-/// Reaps one dead child. Never blocks.
-pub fn reap() -> io::Result<Reap> {
+/// Forks a child that runs `body` and exits with the status it returns.
+///
+/// The child never returns into the caller's frames, and it starts with all signals blocked:
+/// none may reach the handlers it inherited. `signal::listen_as_worker` lets them in again.
+pub fn spawn(body: impl FnOnce() -> i32) -> io::Result<Pid> {
+    debug_assert_eq!(threads(), 1, "fork of a process with threads");
+    let parent = std::process::id();
+    let mask = signal::block_all()?;
+    // SAFETY: this process has one thread (P1), so the child inherits no lock held by another.
+    let forked = cvt(unsafe { libc::fork() });
+    if let Ok(0) = forked {
+        exit(if die_with(parent).is_ok() { body() } else { 75 });
+    }
+    signal::restore(&mask);
+    let number = forked?;
+    Pid::new(number.into())
+        .ok_or_else(|| io::Error::other(format!("fork answered with the process id {number}")))
+}
+
+/// Leaves at once: no destructor and no exit handler runs (P1: Kafka handles are not dropped).
+pub fn exit(status: i32) -> ! {
+    // SAFETY: _exit takes a plain number, never returns and touches no memory of ours.
+    unsafe { libc::_exit(status) }
+}
+
+/// Has the kernel kill this process when `parent` dies, and fails if it is dead already.
+fn die_with(parent: u32) -> io::Result<()> {
+    let kill = libc::SIGKILL as libc::c_ulong;
+    // SAFETY: PR_SET_PDEATHSIG takes a signal number and no pointer.
+    cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, kill) })?;
+    // SAFETY: getppid takes nothing and cannot fail.
+    let now = unsafe { libc::getppid() };
+    if now as u32 == parent { Ok(()) } else { Err(io::Error::other("the parent is gone")) }
+}
+
+/// Reaps one child that has ended, if there is one; never waits.
+pub fn reap() -> io::Result<Option<(Pid, Ended)>> {
     let mut status = 0;
     // SAFETY: `status` is a live int; WNOHANG makes the call return at once.
-    match cvt(unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) }) {
-        Ok(0) => Ok(Reap::NoneDead),
-        Ok(pid) => match Pid::new(pid) {
-            Some(pid) => Ok(Reap::Dead(pid, WaitStatus(status))),
-            None => Ok(Reap::NoneDead),
-        },
-        Err(why) if why.raw_os_error() == Some(libc::ECHILD) => Ok(Reap::NoChildren),
-        Err(why) if why.kind() == io::ErrorKind::Interrupted => Ok(Reap::NoneDead),
+    let reaped = cvt(unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) });
+    match reaped {
+        Ok(number) => Ok(Pid::new(number.into()).map(|pid| (pid, Ended::from_wait(status)))),
+        Err(why) if why.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        Err(why) if why.kind() == io::ErrorKind::Interrupted => Ok(None),
         Err(why) => Err(why),
     }
 }
 
-/// Sends a signal. A process that is gone is no error: it was reaped meanwhile.
-pub fn kill(pid: Pid, signal: i32) -> io::Result<()> {
-    // SAFETY: kill(2) takes two integers; the type keeps the pid above 1.
-    match cvt(unsafe { libc::kill(pid.0, signal) }) {
-        Err(why) if why.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-        result => result.map(|_| ()),
-    }
+/// Signals one process.
+pub fn kill(pid: Pid, what: Send) -> io::Result<()> {
+    let signal = match what {
+        Send::Terminate => libc::SIGTERM,
+        Send::Kill => libc::SIGKILL,
+        Send::Hangup => libc::SIGHUP,
+        Send::Nothing => 0,
+    };
+    // SAFETY: kill(2) takes two numbers; `Pid` rules out groups, everyone and init.
+    cvt(unsafe { libc::kill(pid.0, signal) }).map(|_| ())
 }
 
-/// The process exists (perhaps as another user's).
-pub fn is_alive(pid: Pid) -> bool {
-    // SAFETY: signal 0 only asks; it takes two integers.
-    match cvt(unsafe { libc::kill(pid.0, 0) }) {
-        Ok(_) => true,
+/// Whether a process of that number exists, ours or not.
+pub fn exists(pid: Pid) -> bool {
+    match kill(pid, Send::Nothing) {
+        Ok(()) => true,
         Err(why) => why.raw_os_error() == Some(libc::EPERM),
     }
 }
 
-/// Threads of this process, `None` where /proc cannot be read.
-pub fn thread_count() -> Option<usize> {
-    std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
+/// Names this process in ps(1) and the journal: at most 15 bytes are kept.
+pub fn set_name(name: &str) {
+    let mut bytes = [0u8; 16];
+    let length = name.len().min(15);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: PR_SET_NAME reads up to 16 bytes; the array is live and ends with a zero.
+    unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
 }
 
-/// Resident memory of a process in bytes.
-pub fn resident_bytes(pid: Pid) -> Option<u64> {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * 4096)
+/// Closes all descriptors above standard error: those of the parent mean nothing to a child.
+pub fn close_inherited() -> io::Result<()> {
+    // SAFETY: takes numbers only. No owner of these descriptors runs in this process: the
+    // parent's frames are never returned to, and nothing of ours is open yet.
+    cvt(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } as libc::c_int)
+        .map(|_| ())
+}
+
+/// Takes variables out of the environment that are meant for the parent only.
+pub fn unset(variables: &[&str]) {
+    for name in variables {
+        // SAFETY: called right after the fork, when this process has one thread.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
+/// Has the kernel prefer this process to others when memory runs out.
+pub fn volunteer_for_oom(score: i32) -> io::Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", score.to_string())
+}
+
+/// Threads of this process; 1 where /proc cannot tell.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
 #[cfg(test)]
@@ -170,18 +169,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_fork_is_no_pid() {
-        for raw in [-1, 0, 1] {
-            assert_eq!(Pid::new(raw), None);
+    fn a_pid_is_one_ordinary_process() {
+        for number in [i64::MIN, -1, 0, 1, i64::from(i32::MAX) + 1] {
+            assert_eq!(Pid::new(number), None, "{number}");
         }
-        assert_eq!(Pid::new(2).map(Pid::raw), Some(2));
+        assert_eq!(Pid::new(2).map(Pid::number), Some(2));
     }
 
     #[test]
-    fn a_wait_status_says_how_it_ended() {
-        assert_eq!(WaitStatus(0x4e00).exit_status(), Some(78));
-        assert_eq!(WaitStatus(9).signal(), Some(9));
-        assert_eq!(WaitStatus(9).to_string(), "died of signal 9");
-        assert_eq!(WaitStatus(0x4b00).to_string(), "exited with status 75");
+    fn a_wait_status_survives_the_word() {
+        for ended in [Ended::Exit(0), Ended::Exit(78), Ended::Signal(9), Ended::Signal(6)] {
+            assert_eq!(Ended::from_wait(ended.to_wait()), ended);
+        }
     }
 }

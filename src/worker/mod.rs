@@ -12,69 +12,103 @@ mod repeats;
 pub use backoff::Backoff;
 pub use repeats::Repeats;
 
-use crate::board::words::{DaemonWord, WorkerWord};
+use crate::board::words::{DaemonWord, Kind, WaitingFor, WorkerWord};
 use crate::board::{Board, WorkerSlot};
-use crate::error::{Error, Kind, Result};
-use crate::sys::signal::{self, SIGTERM, Signals};
-use crate::sys::time;
+use crate::error::Kind as ErrorKind;
+use crate::sys::{process, signal, time};
 
-/// What a worker waits for when it is alive and not moving (P3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Waiting {
-    Nothing = 0,
-    Kafka = 1,
-    Redis = 2,
-}
+/// A worker is taken before the supervisor when memory runs out.
+const OOM_SCORE: i32 = 500;
 
-/// A worker's place in the daemon, from its birth on: the board, its number, its signals.
+/// What the supervisor's environment says to systemd's clients, of which a worker is none.
+const NOT_FOR_WORKERS: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
+/// What a worker's main function is handed after its birth.
 pub struct Berth<'a> {
     pub board: &'a Board,
+    pub kind: Kind,
     /// Number among the workers of its kind: `flusher/3` has 3.
     pub number: usize,
-    slot: WorkerSlot<'a>,
-    signals: Signals,
 }
 
 impl<'a> Berth<'a> {
-    /// Called in the child, after the parent's signal actions are gone: catches our own. The
-    /// supervisor alone answers the others; here they only must not be deadly.
-    pub fn new(board: &'a Board, number: usize, slot: WorkerSlot<'a>) -> Result<Berth<'a>> {
-        let caught = [&[SIGTERM], signal::ignored_by_workers()].concat();
-        let signals = Signals::catch(&caught)
-            .map_err(|why| Error::temporary(format!("cannot catch signals: {why}")))?;
-        slot.set(WorkerWord::Generation, board.get(DaemonWord::Generation));
-        Ok(Berth { board, number, slot, signals })
+    pub fn new(board: &'a Board, kind: Kind, number: usize) -> Berth<'a> {
+        Berth { board, kind, number }
     }
 
-    /// This worker is to end in order: it was told so, or the whole daemon was.
+    pub fn slot(&self) -> WorkerSlot<'a> {
+        self.board.worker(self.kind, self.number)
+    }
+
+    /// Whether to wind down: this worker was asked to, or the whole daemon does.
     pub fn stopping(&self) -> bool {
-        self.signals.came(SIGTERM) || self.board.stopping()
+        signal::stop_requested() || self.board.stopping()
     }
 
-    /// Alive: the loop turns. One store, once a turn and between the pages of long work.
+    /// The loop turned. Once a turn, work or no work (P3).
     pub fn beat(&self) {
-        self.slot.set(WorkerWord::BeatMs, time::monotonic().as_millis() as u64);
+        let slot = self.slot();
+        slot.add(WorkerWord::Turns, 1);
+        slot.set(WorkerWord::BeatMs, now_ms());
     }
 
-    /// Moving: work got done.
+    /// Work got done.
     pub fn moved(&self) {
-        self.slot.set(WorkerWord::MovedMs, time::monotonic().as_millis() as u64);
+        self.slot().set(WorkerWord::MovedMs, now_ms());
     }
 
-    pub fn waiting_for(&self, what: Waiting) {
-        self.slot.set(WorkerWord::WaitingFor, what as u64);
+    /// Says what the worker waits for, so that an outage shows as one.
+    pub fn waiting_for(&self, what: WaitingFor) {
+        self.slot().set(WorkerWord::WaitingFor, what as u64);
+    }
+
+    /// The configuration generation that this worker was born with.
+    pub fn generation(&self) -> u64 {
+        self.slot().get(WorkerWord::Generation)
     }
 }
 
+/// Makes a worker of a process that was just forked, and runs its `main`.
+///
+/// The order counts: nothing of the parent's may be used after this, and SIGTERM must reach
+/// this process before it opens anything. Death with the parent was arranged at the fork.
+pub fn birth(
+    kind: Kind,
+    number: usize,
+    board: &Board,
+    main: impl FnOnce(&Berth<'_>) -> i32,
+) -> i32 {
+    let name = format!("{}/{number}", kind.name());
+    if let Err(why) = signal::listen_as_worker() {
+        log::error!("{name} cannot listen to signals: {why}");
+        return ErrorKind::Temporary as i32;
+    }
+    if let Err(why) = process::close_inherited() {
+        log::error!("{name} cannot close what it inherited: {why}");
+        return ErrorKind::Temporary as i32;
+    }
+    process::unset(&NOT_FOR_WORKERS);
+    process::set_name(&name);
+    if let Err(why) = process::volunteer_for_oom(OOM_SCORE) {
+        log::debug!("{name} cannot raise its oom_score_adj: {why}");
+    }
+    let berth = Berth::new(board, kind, number);
+    berth.slot().set(WorkerWord::Generation, board.daemon().get(DaemonWord::Generation));
+    main(&berth)
+}
+
+fn now_ms() -> u64 {
+    time::monotonic().as_millis() as u64
+}
+
 /// Why a loop ended: the exit status that the supervisor reads.
-pub fn exit_status(result: Result<()>) -> i32 {
+pub fn exit_status(result: crate::error::Result<()>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {
             log::error!("{error}");
             match error.kind() {
-                Kind::Usage => Kind::Config as i32,
+                ErrorKind::Usage => ErrorKind::Config as i32,
                 kind => kind as i32,
             }
         }

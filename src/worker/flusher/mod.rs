@@ -12,16 +12,17 @@ mod held;
 mod letter;
 mod round;
 
-use crate::board::words::{ShardWord, WorkerWord};
+use crate::board::words::{ShardWord, WaitingFor, WorkerWord};
 use crate::config::Config;
 use crate::error::{Kind, Result};
 use crate::kafka::producer::Producer;
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
 use crate::sys::time;
-use crate::worker::{Backoff, Berth, Repeats, Waiting, exit_status};
+use crate::worker::{Backoff, Berth, Repeats, exit_status};
 use flight::Flights;
 use held::Held;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 /// The longest sleep: bounds how late a moved deadline or a shard meant for us is seen.
@@ -67,7 +68,8 @@ pub fn main(config: &Config, berth: &Berth<'_>) -> i32 {
 }
 
 fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
-    let mut flusher = Flusher {
+    // Never dropped: that may wait for brokers that do not answer; the process leaves by _exit.
+    let mut flusher = ManuallyDrop::new(Flusher {
         desk: Desk {
             config,
             berth,
@@ -82,7 +84,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         held: Vec::new(),
         flights: Flights::new(),
         searched_at: Duration::ZERO,
-    };
+    });
     loop {
         flusher.turn()?;
         if berth.stopping() && flusher.held.is_empty() {
@@ -119,12 +121,12 @@ impl Flusher<'_> {
         match outcome {
             Ok(()) => {
                 self.desk.store_backoff.worked();
-                self.desk.berth.waiting_for(Waiting::Nothing);
+                self.desk.berth.waiting_for(WaitingFor::Nothing);
                 Ok(())
             }
             Err(error) if error.kind() == Kind::Temporary => {
                 self.desk.store_backoff.failed(time::monotonic());
-                self.desk.berth.waiting_for(Waiting::Redis);
+                self.desk.berth.waiting_for(WaitingFor::Redis);
                 self.desk.troubles.warn("the store does not answer; nothing is flushed", &error);
                 Ok(())
             }
@@ -249,7 +251,6 @@ impl Flusher<'_> {
         let index_bytes = self.held.iter().map(Held::index_bytes).sum();
         slot.set(WorkerWord::IndexBytes, index_bytes);
         slot.set(WorkerWord::InFlightBytes, self.flights.bytes());
-        slot.add(WorkerWord::Turns, 1);
         for held in &self.held {
             held.report(&self.desk);
         }

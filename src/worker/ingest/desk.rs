@@ -4,7 +4,7 @@
 //! is away) leaves each shard where it is, to be tried again.
 
 use super::shard::{Pause, Phase, Shard, Taken};
-use crate::board::words::{OwnershipWord, ShardWord, WorkerWord};
+use crate::board::words::{OwnershipWord, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::segment::{Offset, ShardId};
 use crate::store::redis::RedisStore;
 use crate::store::{Append, Appended, Begun, Identity, Life, State, Store};
 use crate::sys::{random, time};
-use crate::worker::{Backoff, Berth, Repeats, Waiting};
+use crate::worker::{Backoff, Berth, Repeats};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -130,37 +130,54 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Retention has eaten what stood at our position: that is loss, it is counted and said.
-    pub fn out_of_range(&mut self, consumer: &Consumer, id: ShardId) -> Result<()> {
-        let now = time::monotonic();
-        let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
-        consumer.pause(&[id])?;
-        let (low, high) = match consumer.watermarks(id, KAFKA_WAIT) {
-            Ok(range) => range,
-            Err(error) => {
-                shard.phase = Phase::Starting;
-                self.troubles.warn(&format!("cannot ask for the range of partition {id}"), &error);
-                return Ok(());
+    /// Some position is out of its partition's range: looks which, and what is there.
+    pub fn out_of_range(&mut self, consumer: &Consumer) -> Result<()> {
+        let flowing = self.shards.values().filter(|shard| shard.phase == Phase::Flowing);
+        let flowing: Vec<ShardId> = flowing.map(|shard| shard.id).collect();
+        for id in flowing {
+            match consumer.watermarks(id, KAFKA_WAIT) {
+                Ok((low, high)) => self.compare_range(id, low, high)?,
+                Err(error) => {
+                    self.troubles.warn(&format!("cannot ask for the range of {id}"), &error);
+                }
             }
-        };
-        if shard.position < low {
+            self.berth.beat();
+        }
+        Ok(())
+    }
+
+    /// Retention has eaten what stood at our position: that is loss, it is counted and said.
+    fn compare_range(&mut self, id: ShardId, low: Offset, high: Offset) -> Result<()> {
+        let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
+        if shard.next < low {
             log::error!(
                 "partition {id}: offsets {} to {low} are lost: retention removed them before they \
                  were read; reading goes on at {low}; give the topic more retention",
-                shard.position
+                shard.next
             );
-            shard.skip_to(low, now);
+            shard.skip_to(low, time::monotonic());
             return Ok(());
         }
-        Err(Error::config(format!(
-            "partition {id} ends at offset {high}, before our position {}: the topic was \
-             truncated or made anew; reset the group's offsets to start over",
-            shard.position
-        )))
+        if shard.next > high {
+            return Err(Error::config(format!(
+                "partition {id} ends at offset {high}, before our position {}: the topic was \
+                 truncated or made anew; reset the group's offsets to start over",
+                shard.next
+            )));
+        }
+        Ok(())
+    }
+
+    /// A commit did not get through: whatever the floor is will be committed again.
+    pub fn commit_failed(&mut self, why: &str) {
+        self.troubles.warn("cannot commit the floor", &Error::temporary(why));
+        for shard in self.shards.values_mut() {
+            shard.recommit = true;
+        }
     }
 
     pub fn trouble(&mut self, what: &str) {
-        self.berth.waiting_for(Waiting::Kafka);
+        self.berth.waiting_for(WaitingFor::Kafka);
         self.troubles.warn("Kafka (input)", &Error::temporary(what));
     }
 
@@ -224,7 +241,7 @@ impl<'a> Desk<'a> {
                 let leaving = shard.phase == Phase::Leaving;
                 shard.phase = if leaving { Phase::Leaving } else { Phase::Refused };
                 self.store_backoff.failed(time::monotonic());
-                self.berth.waiting_for(Waiting::Redis);
+                self.berth.waiting_for(WaitingFor::Redis);
                 let error = Error::temporary(why);
                 self.troubles.warn(&format!("cannot append to shard {id}; paused"), &error);
             }
@@ -274,7 +291,7 @@ impl<'a> Desk<'a> {
             }
         }
         self.store_backoff.failed(time::monotonic());
-        self.berth.waiting_for(Waiting::Redis);
+        self.berth.waiting_for(WaitingFor::Redis);
         self.troubles.warn("the store does not answer; all is paused", &error);
         Ok(())
     }
@@ -511,7 +528,9 @@ impl<'a> Desk<'a> {
         for shard in self.shards.values() {
             let Some(slot) = self.berth.board.shard(shard.id) else { continue };
             let Some(floor) = slot.offset(ShardWord::Floor) else { continue };
-            let grows = shard.committed.is_some_and(|committed| floor > committed);
+            let grows = shard.committed.is_some_and(|committed| {
+                floor > committed || (shard.recommit && floor == committed)
+            });
             if grows && shard.life.is_some() && floor <= shard.position {
                 commits.push((shard.id, committed(floor)));
             }
@@ -527,6 +546,7 @@ impl<'a> Desk<'a> {
             self.slot(id).set_offset(ShardWord::Committed, Some(committed.offset));
             if let Some(shard) = self.shards.get_mut(&id) {
                 shard.committed = Some(committed.offset);
+                shard.recommit = false;
             }
         }
         Ok(())
@@ -578,13 +598,8 @@ impl<'a> Desk<'a> {
             slot.set(ShardWord::Paused, pause as u64);
         }
         if self.store_backoff.is_over(now) && self.kafka_backoff.is_over(now) {
-            self.berth.waiting_for(Waiting::Nothing);
+            self.berth.waiting_for(WaitingFor::Nothing);
         }
-        self.worker().add(WorkerWord::Turns, 1);
-    }
-
-    fn worker(&self) -> crate::board::WorkerSlot<'a> {
-        self.berth.board.ingest(self.berth.number)
     }
 
     fn row(&self, id: ShardId) -> Option<OwnershipRow<'a>> {

@@ -18,6 +18,7 @@ use crate::sys::time;
 use crate::worker::{Berth, exit_status};
 use desk::Desk;
 use shard::Taken;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 /// The longest wait for a message: bounds how stale the clock on the board gets.
@@ -32,7 +33,8 @@ pub fn main(config: &Config, berth: &Berth<'_>) -> i32 {
 }
 
 fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
-    let consumer = Consumer::open(config, berth.number)?;
+    // Never dropped: that may wait for brokers that do not answer; the process leaves by _exit.
+    let consumer = ManuallyDrop::new(Consumer::open(config, berth.number)?);
     let mut desk = Desk::new(config, berth, RedisStore::open(config)?);
     while !berth.stopping() {
         turn(&consumer, &mut desk)?;
@@ -78,7 +80,8 @@ fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<
         Event::CaughtUp(shard) => desk.caught_up(shard),
         Event::Assigned(shards) => desk.assigned(&shards),
         Event::Revoked { shards, lost } => desk.revoked(consumer, &shards, lost)?,
-        Event::OutOfRange { shard } => desk.out_of_range(consumer, shard)?,
+        Event::OutOfRange => desk.out_of_range(consumer)?,
+        Event::CommitFailed(why) => desk.commit_failed(&why),
         Event::Trouble(what) => desk.trouble(&what),
         Event::Fatal(error) => return Err(error),
     }

@@ -67,6 +67,8 @@ pub struct Shard {
     pub pending: Option<Pending>,
     /// What the group has committed, as far as we know.
     pub committed: Option<Offset>,
+    /// The last commit may not have got through.
+    pub recommit: bool,
     /// When a flusher last held the shard (monotonic).
     pub held_at: Duration,
     /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
@@ -107,6 +109,7 @@ impl Shard {
             clock: Clock::resume(None),
             pending: None,
             committed: None,
+            recommit: false,
             held_at: now,
             open: false,
             draft: Draft::new(spread.max(1)),
@@ -233,6 +236,8 @@ impl Shard {
     }
 
     /// Moves the position over offsets that retention ate: they are lost, and counted so.
+    /// What is drafted and not appended is among them: it is not there to be read again, so the
+    /// caller appends it first.
     pub fn skip_to(&mut self, earliest: Offset, now: Duration) {
         let Some(life) = self.life else { return };
         self.forget();

@@ -1,0 +1,135 @@
+//! The board as an object of the system: made, found, taken away.
+//!
+//! The supervisor holds a lock on the object that the name names. Whoever gets the lock of an
+//! object with content has found what a crash left: it is unlinked, never used again. The
+//! ready word is written last, so that a reader sees a whole board or none.
+
+use super::shape::{HEADER, Shape, version};
+use super::{Board, Words};
+use crate::error::{Error, Result};
+use crate::sys::lock;
+use crate::sys::shm::{self, SharedWords};
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"spanbufd");
+
+/// Tries to get a fresh object before giving up: others may start and stop meanwhile.
+const TRIES: usize = 20;
+
+/// Keeps the instance locked, and takes the board's name away at the end.
+pub struct Instance {
+    name: String,
+    _locked: File,
+}
+
+/// What there is under an instance's name.
+pub enum Found {
+    NotRunning,
+    /// Another build's board; the versions are theirs and ours.
+    OtherVersion {
+        theirs: u64,
+        ours: u64,
+    },
+    /// Being made, or not readable as a board.
+    NotReady,
+    Running(Board),
+}
+
+/// Makes the board of an instance and locks it; fails when the instance runs already.
+pub fn create(instance: &str, shape: Shape) -> Result<(Board, Instance)> {
+    let name = object_name(instance);
+    for _ in 0..TRIES {
+        let file = shm::open_or_create(&name)?;
+        if !lock::try_lock(&file).map_err(|why| cannot_lock(&name, &why))? {
+            return Err(in_use(instance, &file));
+        }
+        if !shm::names(&name, &file) {
+            continue;
+        }
+        if file.metadata().is_ok_and(|data| data.len() == 0) {
+            return fill(&file, shape).map(|board| (board, Instance { name, _locked: file }));
+        }
+        log::warn!("board {name} was left by a crash: it is made anew");
+        shm::unlink(&name)?;
+    }
+    Err(Error::temporary(format!("cannot make the board {name}: others keep making theirs")))
+}
+
+fn fill(file: &File, shape: Shape) -> Result<Board> {
+    // An empty object that stays behind would do no harm: the next start takes it.
+    shm::reserve(file, shape.words())?;
+    let words = SharedWords::map(file, shape.words())?;
+    let header = [
+        MAGIC,
+        version(),
+        shape.ingests as u64,
+        shape.flushers as u64,
+        u64::from(shape.max_shards),
+    ];
+    for (word, value) in words.iter().zip(header) {
+        word.store(value, Ordering::Relaxed);
+    }
+    words[header.len()].store(1, Ordering::Release);
+    Ok(Board { words: Words::Shared(words), shape })
+}
+
+/// Reads the board of an instance. What is returned is a copy: nothing can be written.
+pub fn find(instance: &str) -> Result<Found> {
+    let name = object_name(instance);
+    let Some(file) = shm::open_existing(&name)? else { return Ok(Found::NotRunning) };
+    if !lock::is_locked(&file).map_err(|why| cannot_lock(&name, &why))? {
+        return Ok(Found::NotRunning);
+    }
+    Ok(read(&SharedWords::copy(&file)?))
+}
+
+fn read(words: &[u64]) -> Found {
+    let [magic, theirs, ingests, flushers, shards, ready, ..] = *words else {
+        return Found::NotReady;
+    };
+    if magic != MAGIC || ready != 1 {
+        return Found::NotReady;
+    }
+    let ours = version();
+    if theirs != ours {
+        return Found::OtherVersion { theirs, ours };
+    }
+    let shape =
+        Shape { ingests: ingests as usize, flushers: flushers as usize, max_shards: shards as u32 };
+    if words.len() < HEADER || shape.words() > words.len() {
+        return Found::NotReady;
+    }
+    let words = words.iter().map(|word| AtomicU64::new(*word)).collect();
+    Found::Running(Board { words: Words::Private(words), shape })
+}
+
+fn in_use(instance: &str, file: &File) -> Error {
+    let words = SharedWords::copy(file).unwrap_or_default();
+    let what = match read(&words) {
+        Found::OtherVersion { .. } => "already runs, with another version of spanbufd",
+        _ => "already runs",
+    };
+    Error::config(format!(
+        "cannot start: instance {instance:?} {what}; stop it first, or choose another name \
+         with --instance"
+    ))
+}
+
+fn cannot_lock(name: &str, why: &std::io::Error) -> Error {
+    Error::temporary(format!("cannot ask for the lock of the board {name}: {why}"))
+}
+
+/// The name of the shared memory object.
+pub fn object_name(instance: &str) -> String {
+    format!("/spanbufd.{instance}")
+}
+
+impl Drop for Instance {
+    /// Unlinks first: the lock goes with the descriptor, right after.
+    fn drop(&mut self) {
+        if let Err(error) = shm::unlink(&self.name) {
+            log::warn!("{error}");
+        }
+    }
+}

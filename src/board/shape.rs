@@ -1,0 +1,105 @@
+//! Where each slot of the board lies: a pure function of three numbers.
+//!
+//! Every slot starts on a cache line of its own, so that one worker's heartbeat never slows
+//! another's counters. The version covers the tables of words: two builds that would read
+//! each other's words wrongly have different versions.
+
+use super::words::{
+    DaemonWord, Kind, LATENESS_BOUNDS_MS, OwnershipWord, ShardWord, Word, WorkerWord,
+};
+use std::ops::Range;
+
+/// Words of a cache line.
+const LINE: usize = 8;
+
+/// Words before the first slot: magic, version, three numbers, ready.
+pub const HEADER: usize = LINE;
+
+/// How many slots of each sort a board has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub ingests: usize,
+    pub flushers: usize,
+    pub max_shards: u32,
+}
+
+const fn lines(words: usize) -> usize {
+    words.div_ceil(LINE) * LINE
+}
+
+const DAEMON: usize = lines(DaemonWord::TABLE.len());
+const WORKER: usize = lines(WorkerWord::TABLE.len() + LATENESS_BOUNDS_MS.len());
+const SHARD: usize = lines(ShardWord::TABLE.len());
+const ROW: usize = OwnershipWord::TABLE.len();
+
+impl Shape {
+    pub fn words(&self) -> usize {
+        self.rows(self.ingests)
+    }
+
+    pub fn daemon(&self) -> Range<usize> {
+        HEADER..HEADER + DAEMON
+    }
+
+    pub fn worker(&self, kind: Kind, number: usize) -> Range<usize> {
+        let (before, count) = match kind {
+            Kind::Ingest => (0, self.ingests),
+            Kind::Flusher => (self.ingests, self.flushers),
+            Kind::Exporter => (self.ingests + self.flushers, 1),
+        };
+        assert!(number < count, "{}/{number} has no slot", kind.name());
+        let start = HEADER + DAEMON + (before + number) * WORKER;
+        start..start + WORKER
+    }
+
+    pub fn shard(&self, shard: u32) -> Option<Range<usize>> {
+        let start = self.shards() + shard as usize * SHARD;
+        (shard < self.max_shards).then_some(start..start + SHARD)
+    }
+
+    pub fn ownership(&self, ingest: usize, shard: u32) -> Option<Range<usize>> {
+        let start = self.rows(ingest) + shard as usize * ROW;
+        (ingest < self.ingests && shard < self.max_shards).then_some(start..start + ROW)
+    }
+
+    fn shards(&self) -> usize {
+        HEADER + DAEMON + (self.ingests + self.flushers + 1) * WORKER
+    }
+
+    /// Where the rows of one ingest worker begin; rows of one writer may share cache lines.
+    fn rows(&self, ingest: usize) -> usize {
+        let shards = self.max_shards as usize;
+        self.shards() + shards * SHARD + ingest * lines(shards * ROW)
+    }
+}
+
+/// What two builds must have in common to read each other's boards.
+pub fn version() -> u64 {
+    let tables = [DaemonWord::TABLE, WorkerWord::TABLE, OwnershipWord::TABLE, ShardWord::TABLE];
+    let mut hash = Fnv::new();
+    for table in tables {
+        hash.add(&(table.len() as u64).to_le_bytes());
+        for Word { name, unit, .. } in table {
+            hash.add(name.as_bytes());
+            hash.add(unit.as_bytes());
+        }
+    }
+    hash.add(&(LATENESS_BOUNDS_MS.len() as u64).to_le_bytes());
+    hash.0
+}
+
+/// FNV-1a: a few lines, the same everywhere.
+struct Fnv(u64);
+
+impl Fnv {
+    fn new() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        // A byte that ends no name keeps "ab","c" apart from "a","bc".
+        for byte in bytes.iter().chain(&[0xff]) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
