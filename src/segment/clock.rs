@@ -30,17 +30,23 @@ impl Clock {
     /// Returns the span's time: the clock at its arrival.
     pub fn arrive(&mut self, stamped: Option<EventMs>, wall: EventMs, now: Duration) -> EventMs {
         let stamped = stamped.unwrap_or(wall).min(wall);
-        let time = self.read(now).map_or(stamped, |reading| reading.max(stamped));
-        self.base = Some(time);
-        self.run_if_free(now);
-        time
+        match self.read(now) {
+            // Left alone: starting anew with each message would lose a fraction each time.
+            Some(reading) if reading >= stamped => reading,
+            _ => {
+                self.base = Some(stamped);
+                self.run_if_free(now);
+                stamped
+            }
+        }
     }
 
     /// Everything there is has been read at monotonic time `now`: the clock may run.
     pub fn caught_up(&mut self, now: Duration) {
-        self.stand(now);
         self.caught_up = true;
-        self.run_if_free(now);
+        if self.running_since.is_none() {
+            self.run_if_free(now);
+        }
     }
 
     /// There is more to read: the clock goes with the messages.
