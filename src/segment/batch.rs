@@ -4,8 +4,40 @@
 //! together). It is versioned, checksummed and length-checked: bytes from outside never
 //! reach an assert, they give a [`Damage`].
 
-use super::chunk::{ChunkHead, Draft, SpanHead};
-use super::{BatchId, EventMs, Offset};
+use super::chunk::{ChunkHead, ChunkKind, Draft, SpanHead};
+use super::wire::{Reader, damage, put_signed, put_varint};
+use super::{BatchId, EventMs, IdKey, Offset, TraceKey, body};
+use std::cell::RefCell;
+use xxhash_rust::xxh3::xxh3_64;
+use zstd::bulk::{Compressor, Decompressor};
+
+/// First byte of a header: the format's version, far from what other values begin with.
+const VERSION: u8 = 0xb1;
+const CARRY: u8 = 1;
+const HAS_PREVIOUS: u8 = 2;
+
+const REJECT: u8 = 1;
+const HAS_ROOT: u8 = 2;
+const SAME_TRACE: u8 = 4;
+const SAME_PROJECT: u8 = 8;
+/// The attach point is the id of the chunk's first span: a root, most often.
+const OWN_ATTACH: u8 = 16;
+const OPENS_BLOCK: u8 = 32;
+
+/// A block closes at this size: zstd gains little from more, and a due segment that wants
+/// one chunk of a block fetches and decompresses all of it.
+const BLOCK_BYTES: usize = 16 * 1024;
+
+/// First byte of a stored block.
+const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
+/// zstd packs at best 128 KiB into 4 bytes; what claims more is damaged.
+const MAX_RATIO: u64 = 32 * 1024;
+
+thread_local! {
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// Option `compression`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +63,14 @@ pub struct Header {
     pub blocks: Vec<Block>,
     pub chunks: Vec<ChunkHead>,
     pub spans: Vec<SpanHead>,
+}
+
+impl Header {
+    /// The spans of one of its chunks.
+    pub fn spans_of(&self, head: &ChunkHead) -> &[SpanHead] {
+        let start = head.spans_start as usize;
+        self.spans.get(start..start + head.spans_count as usize).unwrap_or_default()
+    }
 }
 
 /// One block: a range of the batch's bytes.
@@ -71,20 +111,317 @@ pub struct Damage {
 }
 
 /// Groups the draft's spans into chunks and packs them. The draft must not be empty.
-pub fn pack(_draft: &mut Draft, _place: Place, _compression: Compression) -> Batch {
-    todo!()
+pub fn pack(draft: &mut Draft, place: Place, compression: Compression) -> Batch {
+    let mut header = Header {
+        id: place.id,
+        previous: place.previous,
+        carry: false,
+        start: place.start,
+        next: place.next,
+        clock: place.clock,
+        blocks: Vec::new(),
+        chunks: Vec::new(),
+        spans: Vec::with_capacity(draft.len()),
+    };
+    let mut packer = Packer::new(compression);
+    let mut scratch = Vec::new();
+    for chunk in draft.group() {
+        scratch.clear();
+        draft.put_body(&chunk, &mut scratch);
+        let spans_start = header.spans.len() as u32;
+        header.spans.extend(draft.heads(&chunk));
+        header.chunks.push(packer.place(ChunkHead { spans_start, ..chunk.head }, &scratch));
+    }
+    packer.finish(header)
 }
 
 /// Packs a carry: live chunks of older batches, as they are, under a new id.
 ///
 /// `chunks` are the heads with their spans and decompressed bodies; order does not matter.
 pub fn pack_carry(
-    _id: BatchId,
-    _clock: EventMs,
-    _chunks: &[CarriedChunk<'_>],
-    _compression: Compression,
+    id: BatchId,
+    clock: EventMs,
+    chunks: &[CarriedChunk<'_>],
+    compression: Compression,
 ) -> Batch {
-    todo!()
+    let offsets = || chunks.iter().flat_map(|chunk| chunk.spans).map(|span| span.offset.0);
+    let start = offsets().min().unwrap_or(0);
+    let next = offsets().max().map_or(start, |last| last.saturating_add(1));
+    let mut header = Header {
+        id,
+        previous: None,
+        carry: true,
+        start: Offset(start),
+        next: Offset(next),
+        clock,
+        blocks: Vec::new(),
+        chunks: Vec::with_capacity(chunks.len()),
+        spans: Vec::new(),
+    };
+    let mut packer = Packer::new(compression);
+    for chunk in chunks {
+        let spans_start = header.spans.len() as u32;
+        header.spans.extend_from_slice(chunk.spans);
+        let head = ChunkHead { spans_start, ..chunk.head.clone() };
+        header.chunks.push(packer.place(head, chunk.body));
+    }
+    packer.finish(header)
+}
+
+/// Bodies in, blocks out.
+struct Packer {
+    compression: Compression,
+    raw: Vec<u8>,
+    stored: Vec<u8>,
+    blocks: Vec<Block>,
+}
+
+impl Packer {
+    fn new(compression: Compression) -> Packer {
+        Packer { compression, raw: Vec::new(), stored: Vec::new(), blocks: Vec::new() }
+    }
+
+    fn place(&mut self, mut head: ChunkHead, body: &[u8]) -> ChunkHead {
+        if !self.raw.is_empty() && self.raw.len() + body.len() > BLOCK_BYTES {
+            self.close();
+        }
+        head.block = self.blocks.len() as u32;
+        head.body_at = self.raw.len() as u32;
+        head.body_bytes = body.len() as u32;
+        self.raw.extend_from_slice(body);
+        head
+    }
+
+    fn close(&mut self) {
+        let at = self.stored.len();
+        match compress(&self.raw, self.compression) {
+            Some(packed) => {
+                self.stored.push(ZSTD);
+                self.stored.extend_from_slice(&packed);
+            }
+            None => {
+                self.stored.push(PLAIN);
+                self.stored.extend_from_slice(&self.raw);
+            }
+        }
+        self.blocks.push(Block {
+            at: at as u32,
+            stored_bytes: (self.stored.len() - at) as u32,
+            raw_bytes: self.raw.len() as u32,
+            checksum: xxh3_64(&self.stored[at..]),
+        });
+        self.raw.clear();
+    }
+
+    fn finish(mut self, mut header: Header) -> Batch {
+        if !self.raw.is_empty() {
+            self.close();
+        }
+        header.blocks = self.blocks;
+        let mut value = put_header(&header);
+        let header_bytes = value.len() as u32;
+        for block in &mut header.blocks {
+            block.at += header_bytes;
+        }
+        value.extend_from_slice(&self.stored);
+        Batch { header, header_bytes, value }
+    }
+}
+
+/// `None` where compression is off, fails, or gains nothing.
+fn compress(raw: &[u8], compression: Compression) -> Option<Vec<u8>> {
+    let Compression::Zstd(level) = compression else { return None };
+    COMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = Compressor::new(level).ok();
+        }
+        let compressor = slot.as_mut()?;
+        compressor.set_compression_level(level).ok()?;
+        compressor.compress(raw).ok().filter(|packed| packed.len() < raw.len())
+    })
+}
+
+fn put_header(header: &Header) -> Vec<u8> {
+    let room = 80 + header.blocks.len() * 16 + header.chunks.len() * 36 + header.spans.len() * 10;
+    let mut out = Vec::with_capacity(room);
+    let flags = if header.carry { CARRY } else { 0 };
+    let flags = flags | if header.previous.is_some() { HAS_PREVIOUS } else { 0 };
+    out.extend_from_slice(&[VERSION, flags]);
+    out.extend_from_slice(&header.id.0.to_be_bytes());
+    if let Some(previous) = header.previous {
+        out.extend_from_slice(&previous.0.to_be_bytes());
+    }
+    put_signed(&mut out, header.start.0);
+    put_varint(&mut out, header.next.0.wrapping_sub(header.start.0) as u64);
+    put_signed(&mut out, header.clock.0);
+    put_varint(&mut out, header.blocks.len() as u64);
+    for block in &header.blocks {
+        put_varint(&mut out, block.stored_bytes.into());
+        put_varint(&mut out, block.raw_bytes.into());
+        out.extend_from_slice(&block.checksum.to_be_bytes());
+    }
+    put_varint(&mut out, header.chunks.len() as u64);
+    let mut before = Before::of(header.start, header.clock);
+    for chunk in &header.chunks {
+        let start = chunk.spans_start as usize;
+        let spans = &header.spans[start..start + chunk.spans_count as usize];
+        before.put_chunk(&mut out, chunk, spans);
+    }
+    let checksum = xxh3_64(&out);
+    out.extend_from_slice(&checksum.to_be_bytes());
+    out
+}
+
+/// What deltas are taken from: the chunk and the span before.
+struct Before {
+    trace: TraceKey,
+    first_ms: EventMs,
+    offset: Offset,
+    /// Number of the current block plus one; zero before the first.
+    blocks: u32,
+    body_end: u32,
+}
+
+impl Before {
+    fn of(start: Offset, clock: EventMs) -> Before {
+        let trace = TraceKey { project: 0, trace: 0 };
+        Before { trace, first_ms: clock, offset: start, blocks: 0, body_end: 0 }
+    }
+
+    fn flags(&self, chunk: &ChunkHead, spans: &[SpanHead]) -> u8 {
+        let kind = match chunk.kind {
+            ChunkKind::Reject => REJECT,
+            ChunkKind::Spans { has_root } => u8::from(has_root) * HAS_ROOT,
+        };
+        let opens = u8::from(chunk.block + 1 != self.blocks) * OPENS_BLOCK;
+        if chunk.kind == ChunkKind::Reject {
+            return kind | opens;
+        }
+        let same = u8::from(chunk.trace == self.trace) * SAME_TRACE;
+        let project = u8::from(chunk.trace.project == self.trace.project) * SAME_PROJECT;
+        let own = u8::from(spans.first().is_some_and(|span| span.id == chunk.attach)) * OWN_ATTACH;
+        kind | opens | same | project | own
+    }
+
+    fn put_chunk(&mut self, out: &mut Vec<u8>, chunk: &ChunkHead, spans: &[SpanHead]) {
+        let flags = self.flags(chunk, spans);
+        out.push(flags);
+        if flags & REJECT == 0 {
+            self.put_names(out, chunk, flags);
+        }
+        put_signed(out, chunk.first_ms.0.wrapping_sub(self.first_ms.0));
+        put_varint(out, chunk.last_ms.0.wrapping_sub(chunk.first_ms.0) as u64);
+        put_varint(out, chunk.body_bytes.into());
+        put_varint(out, chunk.spans_count.into());
+        for span in spans {
+            if flags & REJECT == 0 {
+                out.extend_from_slice(&span.id.0.to_be_bytes());
+            }
+            put_signed(out, span.offset.0.wrapping_sub(self.offset.0));
+            self.offset = span.offset;
+        }
+        self.first_ms = chunk.first_ms;
+        self.blocks = chunk.block + 1;
+    }
+
+    fn put_names(&mut self, out: &mut Vec<u8>, chunk: &ChunkHead, flags: u8) {
+        if flags & SAME_TRACE == 0 {
+            if flags & SAME_PROJECT == 0 {
+                put_varint(out, chunk.trace.project);
+            }
+            out.extend_from_slice(&chunk.trace.trace.to_be_bytes());
+        }
+        if flags & OWN_ATTACH == 0 {
+            out.extend_from_slice(&chunk.attach.0.to_be_bytes());
+        }
+        self.trace = chunk.trace;
+    }
+
+    fn read_chunk(&mut self, from: &mut Reader<'_>, header: &mut Header) -> Result<(), Damage> {
+        let flags = from.byte()?;
+        if flags & !(REJECT | HAS_ROOT | SAME_TRACE | SAME_PROJECT | OWN_ATTACH | OPENS_BLOCK) != 0
+        {
+            return damage(format!("chunk flags {flags}"));
+        }
+        let reject = flags & REJECT != 0;
+        let attach = if reject { None } else { self.read_names(from, flags)? };
+        let first_ms = EventMs(self.first_ms.0.wrapping_add(from.signed()?));
+        let last_ms = EventMs(first_ms.0.wrapping_add(from.varint()? as i64));
+        let body_bytes = from.u32()?;
+        let spans_start = header.spans.len() as u32;
+        let spans_count = self.read_spans(from, reject, &mut header.spans)?;
+        let (block, body_at) = self.read_place(flags, body_bytes, &header.blocks)?;
+        let own = header.spans[spans_start as usize].id;
+        let has_root = flags & HAS_ROOT != 0;
+        header.chunks.push(ChunkHead {
+            kind: if reject { ChunkKind::Reject } else { ChunkKind::Spans { has_root } },
+            trace: if reject { TraceKey { project: 0, trace: 0 } } else { self.trace },
+            attach: if reject { IdKey(0) } else { attach.unwrap_or(own) },
+            first_ms,
+            last_ms,
+            spans_start,
+            spans_count,
+            block,
+            body_at,
+            body_bytes,
+        });
+        self.first_ms = first_ms;
+        Ok(())
+    }
+
+    /// The attach point, `None` when it is the first span's own id.
+    fn read_names(&mut self, from: &mut Reader<'_>, flags: u8) -> Result<Option<IdKey>, Damage> {
+        if flags & SAME_TRACE == 0 {
+            if flags & SAME_PROJECT == 0 {
+                self.trace.project = from.varint()?;
+            }
+            self.trace.trace = from.u128_raw()?;
+        }
+        if flags & OWN_ATTACH != 0 {
+            return Ok(None);
+        }
+        Ok(Some(IdKey(from.u64_raw()?)))
+    }
+
+    fn read_spans(
+        &mut self,
+        from: &mut Reader<'_>,
+        reject: bool,
+        spans: &mut Vec<SpanHead>,
+    ) -> Result<u32, Damage> {
+        let count = from.u32()?;
+        if count == 0 || count as usize > from.left() || (reject && count != 1) {
+            return damage(format!("a chunk of {count} spans"));
+        }
+        for _ in 0..count {
+            let id = IdKey(if reject { 0 } else { from.u64_raw()? });
+            self.offset = Offset(self.offset.0.wrapping_add(from.signed()?));
+            spans.push(SpanHead { id, offset: self.offset });
+        }
+        Ok(count)
+    }
+
+    fn read_place(
+        &mut self,
+        flags: u8,
+        body_bytes: u32,
+        blocks: &[Block],
+    ) -> Result<(u32, u32), Damage> {
+        if flags & OPENS_BLOCK != 0 {
+            self.blocks += 1;
+            self.body_end = 0;
+        }
+        let number = self.blocks.wrapping_sub(1);
+        let Some(block) = blocks.get(number as usize) else {
+            return damage("a chunk without a block");
+        };
+        let body_at = self.body_end;
+        match body_at.checked_add(body_bytes) {
+            Some(end) if end <= block.raw_bytes => self.body_end = end,
+            _ => return damage("a chunk's body passes its block"),
+        }
+        Ok((number, body_at))
+    }
 }
 
 /// A live chunk on its way into a carry.
@@ -96,19 +433,102 @@ pub struct CarriedChunk<'b> {
 }
 
 /// Reads a header from the first bytes of a batch's value.
-pub fn parse_header(_bytes: &[u8]) -> Result<Header, Damage> {
-    todo!()
+///
+/// More bytes than the header may follow. Checked by structure first, then by checksum.
+pub fn parse_header(bytes: &[u8]) -> Result<Header, Damage> {
+    let mut from = Reader::new(bytes);
+    let mut header = read_place_in_chain(&mut from)?;
+    header.blocks = read_blocks(&mut from)?;
+    let chunks = from.u32()?;
+    let mut before = Before::of(header.start, header.clock);
+    for _ in 0..chunks {
+        before.read_chunk(&mut from, &mut header)?;
+    }
+    let checksum = xxh3_64(&bytes[..from.at()]);
+    if from.u64_raw()? != checksum {
+        return damage("the header's checksum is wrong");
+    }
+    let mut at = from.at() as u32;
+    for block in &mut header.blocks {
+        block.at = at;
+        let Some(end) = at.checked_add(block.stored_bytes) else {
+            return damage("blocks of more than 4 GiB");
+        };
+        at = end;
+    }
+    Ok(header)
+}
+
+fn read_place_in_chain(from: &mut Reader<'_>) -> Result<Header, Damage> {
+    let (version, flags) = (from.byte()?, from.byte()?);
+    if version != VERSION || flags & !(CARRY | HAS_PREVIOUS) != 0 {
+        return damage(format!("no batch of a known version: {version:#x} {flags:#x}"));
+    }
+    let id = BatchId(from.u128_raw()?);
+    let previous = match flags & HAS_PREVIOUS {
+        0 => None,
+        _ => Some(BatchId(from.u128_raw()?)),
+    };
+    let start = from.signed()?;
+    let Some(next) = start.checked_add_unsigned(from.varint()?) else {
+        return damage("offsets out of range");
+    };
+    Ok(Header {
+        id,
+        previous,
+        carry: flags & CARRY != 0,
+        start: Offset(start),
+        next: Offset(next),
+        clock: EventMs(from.signed()?),
+        blocks: Vec::new(),
+        chunks: Vec::new(),
+        spans: Vec::new(),
+    })
+}
+
+fn read_blocks(from: &mut Reader<'_>) -> Result<Vec<Block>, Damage> {
+    let count = from.u32()? as usize;
+    let mut blocks = Vec::with_capacity(count.min(from.left() / 10));
+    for _ in 0..count {
+        let (stored_bytes, raw_bytes) = (from.u32()?, from.u32()?);
+        blocks.push(Block { at: 0, stored_bytes, raw_bytes, checksum: from.u64_raw()? });
+    }
+    Ok(blocks)
 }
 
 /// Checks and decompresses one block.
-pub fn unpack_block(_block: &Block, _stored: &[u8]) -> Result<Vec<u8>, Damage> {
-    todo!()
+pub fn unpack_block(block: &Block, stored: &[u8]) -> Result<Vec<u8>, Damage> {
+    if stored.len() != block.stored_bytes as usize || xxh3_64(stored) != block.checksum {
+        return damage(format!("a block of {} bytes has a wrong checksum", stored.len()));
+    }
+    let raw = match stored.split_first() {
+        Some((&PLAIN, raw)) => raw.to_vec(),
+        Some((&ZSTD, packed)) => decompress(packed, block.raw_bytes)?,
+        _ => return damage("a block of unknown kind"),
+    };
+    match raw.len() == block.raw_bytes as usize {
+        true => Ok(raw),
+        false => damage(format!("a block of {} bytes, not {}", raw.len(), block.raw_bytes)),
+    }
+}
+
+fn decompress(packed: &[u8], raw_bytes: u32) -> Result<Vec<u8>, Damage> {
+    if u64::from(raw_bytes) > packed.len() as u64 * MAX_RATIO {
+        return damage(format!("{} bytes cannot hold {raw_bytes}", packed.len()));
+    }
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = Decompressor::new().ok();
+        }
+        match slot.as_mut().map(|zstd| zstd.decompress(packed, raw_bytes as usize)) {
+            Some(Ok(raw)) => Ok(raw),
+            Some(Err(error)) => damage(format!("cannot decompress a block: {error}")),
+            None => damage("no memory to decompress a block"),
+        }
+    })
 }
 
 /// Reads a chunk's body from its decompressed block.
-pub fn parse_body<'b>(
-    _head: &ChunkHead,
-    _block: &'b [u8],
-) -> Result<super::chunk::Body<'b>, Damage> {
-    todo!()
+pub fn parse_body<'b>(head: &ChunkHead, block: &'b [u8]) -> Result<super::chunk::Body<'b>, Damage> {
+    body::read(head, block)
 }

@@ -5,8 +5,9 @@
 //! than the shortest timeout, so no deadline can fall between two of them. That is why the
 //! index may take a chunk as a whole and still decide as if it had read span by span.
 
-use super::span::{Span, Splice};
-use super::{EventMs, IdKey, Offset, TraceKey};
+use super::span::{FlagSplice, IdSplice, Span, Splice};
+use super::{EventMs, IdKey, Offset, TraceKey, body};
+use std::collections::HashMap;
 
 /// What one chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,27 +86,89 @@ pub struct RejectBody<'b> {
 /// What was read of one shard and is not yet in the store: the batch in the making.
 ///
 /// Copies what it is given, so the messages can be let go at once.
-pub struct Draft {}
+pub struct Draft {
+    spread_ms: i64,
+    /// Texts and payloads in arrival order; a reject's body is here already encoded.
+    arena: Vec<u8>,
+    staged: Vec<Staged>,
+}
+
+/// A range of the arena.
+#[derive(Clone, Copy, Debug, Default)]
+struct Piece {
+    at: usize,
+    len: usize,
+}
+
+struct Staged {
+    kind: ChunkKind,
+    trace: TraceKey,
+    attach: IdKey,
+    head: SpanHead,
+    at: EventMs,
+    splice: Splice,
+    trace_id: Piece,
+    attach_id: Piece,
+    span_id: Piece,
+    payload: Piece,
+}
+
+/// A chunk of the draft, before it has a place in a block.
+pub(super) struct Grouped {
+    pub head: ChunkHead,
+    /// Numbers of its messages in the draft, in input order.
+    members: Vec<u32>,
+}
+
+const NO_TRACE: TraceKey = TraceKey { project: 0, trace: 0 };
+const NO_SPLICE: Splice =
+    Splice { is_segment: FlagSplice::Insert { at: 0 }, segment_id: IdSplice::Keep };
 
 impl Draft {
     /// `spread_ms`: the shortest of the timeouts; a chunk spans less event time than that.
-    pub fn new(_spread_ms: i64) -> Draft {
-        todo!()
+    pub fn new(spread_ms: i64) -> Draft {
+        Draft { spread_ms, arena: Vec::new(), staged: Vec::new() }
     }
 
     /// Adds a span that arrived at `offset` with the shard's clock at `at`.
-    pub fn add(&mut self, _span: &Span<'_>, _offset: Offset, _at: EventMs) {
-        todo!()
+    pub fn add(&mut self, span: &Span<'_>, offset: Offset, at: EventMs) {
+        let id = IdKey::of(&span.span_id);
+        let staged = Staged {
+            kind: ChunkKind::Spans { has_root: span.is_segment_span },
+            trace: TraceKey::of(span.project_id, &span.trace_id),
+            attach: IdKey::of(&span.attach),
+            head: SpanHead { id, offset },
+            at,
+            splice: span.splice,
+            trace_id: self.keep(span.trace_id.as_bytes()),
+            attach_id: self.keep(span.attach.as_bytes()),
+            span_id: self.keep(span.span_id.as_bytes()),
+            payload: self.keep(span.payload),
+        };
+        self.staged.push(staged);
     }
 
     /// Adds a message that is no span.
-    pub fn reject(&mut self, _reject: &RejectBody<'_>, _at: EventMs) {
-        todo!()
+    pub fn reject(&mut self, reject: &RejectBody<'_>, at: EventMs) {
+        let start = self.arena.len();
+        body::put_reject(&mut self.arena, reject);
+        self.staged.push(Staged {
+            kind: ChunkKind::Reject,
+            trace: NO_TRACE,
+            attach: IdKey(0),
+            head: SpanHead { id: IdKey(0), offset: reject.offset },
+            at,
+            splice: NO_SPLICE,
+            trace_id: Piece::default(),
+            attach_id: Piece::default(),
+            span_id: Piece::default(),
+            payload: Piece { at: start, len: self.arena.len() - start },
+        });
     }
 
     /// Number of messages held.
     pub fn len(&self) -> usize {
-        todo!()
+        self.staged.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -114,11 +177,99 @@ impl Draft {
 
     /// Bytes held, as counted against `max-batch-bytes`.
     pub fn bytes(&self) -> usize {
-        todo!()
+        self.arena.len() + self.staged.len() * size_of::<Staged>()
     }
 
     /// Forgets everything, keeps its memory.
     pub fn clear(&mut self) {
-        todo!()
+        self.arena.clear();
+        self.staged.clear();
+    }
+
+    /// The chunks that the messages make, in order of their first one.
+    pub(super) fn group(&self) -> Vec<Grouped> {
+        let mut chunks: Vec<Grouped> = Vec::new();
+        let mut open: HashMap<(u64, &[u8], &[u8]), usize> = HashMap::new();
+        for (number, staged) in self.staged.iter().enumerate() {
+            let number = number as u32;
+            if staged.kind == ChunkKind::Reject {
+                chunks.push(Grouped::begin(staged, number));
+                continue;
+            }
+            // The texts, not their hashes: a body has room for one of each.
+            let (trace, attach) = (self.piece(staged.trace_id), self.piece(staged.attach_id));
+            let last = open.entry((staged.trace.project, trace, attach)).or_insert(usize::MAX);
+            match chunks.get_mut(*last) {
+                Some(chunk) if staged.at.since(chunk.head.first_ms) < self.spread_ms => {
+                    chunk.join(staged, number);
+                }
+                _ => {
+                    *last = chunks.len();
+                    chunks.push(Grouped::begin(staged, number));
+                }
+            }
+        }
+        chunks
+    }
+
+    /// The span heads of a chunk, in input order.
+    pub(super) fn heads(&self, chunk: &Grouped) -> impl Iterator<Item = SpanHead> {
+        chunk.members.iter().map(|&number| self.staged[number as usize].head)
+    }
+
+    /// Writes the body of a chunk.
+    pub(super) fn put_body(&self, chunk: &Grouped, out: &mut Vec<u8>) {
+        let first = &self.staged[chunk.members[0] as usize];
+        if first.kind == ChunkKind::Reject {
+            out.extend_from_slice(self.piece(first.payload));
+            return;
+        }
+        let (trace, attach) = (self.piece(first.trace_id), self.piece(first.attach_id));
+        body::put_shared(out, first.trace.project, trace, attach);
+        let mut before = 0i64;
+        for &number in &chunk.members {
+            let span = &self.staged[number as usize];
+            let delta = span.head.offset.0.wrapping_sub(before);
+            before = span.head.offset.0;
+            let (id, payload) = (self.piece(span.span_id), self.piece(span.payload));
+            body::put_span(out, delta, id, span.splice, payload);
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Piece {
+        let at = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        Piece { at, len: bytes.len() }
+    }
+
+    fn piece(&self, piece: Piece) -> &[u8] {
+        &self.arena[piece.at..piece.at + piece.len]
+    }
+}
+
+impl Grouped {
+    fn begin(staged: &Staged, number: u32) -> Grouped {
+        let head = ChunkHead {
+            kind: staged.kind,
+            trace: staged.trace,
+            attach: staged.attach,
+            first_ms: staged.at,
+            last_ms: staged.at,
+            spans_start: 0,
+            spans_count: 1,
+            block: 0,
+            body_at: 0,
+            body_bytes: 0,
+        };
+        Grouped { head, members: vec![number] }
+    }
+
+    fn join(&mut self, staged: &Staged, number: u32) {
+        self.members.push(number);
+        self.head.spans_count += 1;
+        self.head.last_ms = self.head.last_ms.max(staged.at);
+        if staged.kind == (ChunkKind::Spans { has_root: true }) {
+            self.head.kind = staged.kind;
+        }
     }
 }

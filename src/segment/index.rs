@@ -10,8 +10,13 @@
 //! Which id names a segment: the smallest id of a segment span in it; without one the smallest
 //! attach point that hangs under nothing; without one (a cycle) the smallest attach point.
 
+mod batches;
+mod sets;
+
 use super::batch::Header;
 use super::{BatchId, EventMs, IdKey, Offset, TraceKey};
+use batches::Batches;
+use sets::{Arrival, Sets};
 
 /// The limits that decide when a segment is due. All in ms of event time, or bytes.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +63,7 @@ pub struct ChunkRef {
     /// Its body in the decompressed block.
     pub body_at: u32,
     pub body_bytes: u32,
+    pub spans: u32,
 }
 
 /// What is due: a segment, or a reject.
@@ -117,114 +123,216 @@ pub struct BatchMarks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
-pub struct Index {}
+/// See the head of this file. What a chunk is to its batch stands in `batches`, what it is
+/// to its segment in `sets`; this type keeps the two in step.
+pub struct Index {
+    position: Offset,
+    tip: Option<BatchId>,
+    indexed_ms: Option<EventMs>,
+    batches: Batches,
+    sets: Sets,
+    /// Chunks of a rebuild that wait for [`Index::restored`].
+    staged: Vec<Arrival>,
+}
 
 impl Index {
     /// An empty index that continues behind `tip`, at `position`.
-    pub fn new(_limits: Limits, _position: Offset, _tip: Option<BatchId>) -> Index {
-        todo!()
+    pub fn new(limits: Limits, position: Offset, tip: Option<BatchId>) -> Index {
+        let (batches, sets) = (Batches::default(), Sets::new(limits));
+        Index { position, tip, indexed_ms: None, batches, sets, staged: Vec::new() }
     }
 
-    /// For a rebuild: takes over a listed batch in any order of calls by first offset, without
-    /// looking at the chain. Chunks in `marks`, and those wholly below `floor`, are settled.
-    pub fn restore(&mut self, _header: &Header, _header_bytes: u32, _marks: &Marks) {
-        todo!()
+    /// For a rebuild: takes over a listed batch, in any order, without looking at the chain.
+    /// Chunks in `marks` are settled. Call [`Index::restored`] when all have been given.
+    pub fn restore(&mut self, header: &Header, header_bytes: u32, marks: &Marks) {
+        if !header.carry {
+            self.indexed_ms = self.indexed_ms.max(Some(header.clock));
+        }
+        let arrivals = self.take_in(header, header_bytes, marks.clone());
+        self.staged.extend(arrivals);
+    }
+
+    /// Ends a rebuild: the chunks of all batches, carries included, enter in order of time,
+    /// because what is sealed depends on it.
+    pub fn restored(&mut self) {
+        let mut staged = std::mem::take(&mut self.staged);
+        staged.sort_by_key(|arrival| (arrival.first_ms, arrival.first));
+        staged.iter().for_each(|arrival| self.sets.arrive(arrival));
     }
 
     /// Follows the chain by one batch: its `previous` must be the tip, its `start` the position.
-    pub fn follow(&mut self, _header: &Header, _header_bytes: u32) -> Result<(), Broken> {
-        todo!()
+    pub fn follow(&mut self, header: &Header, header_bytes: u32) -> Result<(), Broken> {
+        if header.carry || header.previous != self.tip || header.start != self.position {
+            return Err(Broken);
+        }
+        let arrivals = self.take_in(header, header_bytes, Marks::default());
+        arrivals.iter().for_each(|arrival| self.sets.arrive(arrival));
+        self.indexed_ms = self.indexed_ms.max(Some(header.clock));
+        self.position = header.next;
+        self.tip = Some(header.id);
+        Ok(())
+    }
+
+    fn take_in(&mut self, header: &Header, header_bytes: u32, marks: Marks) -> Vec<Arrival> {
+        let placed = self.batches.add(header, header_bytes, marks);
+        let arrival = |(ordinal, id): (u32, u32)| {
+            let head = &header.chunks[ordinal as usize];
+            let start = head.spans_start as usize;
+            let spans = &header.spans[start..start + head.spans_count as usize];
+            Arrival {
+                chunk: id,
+                kind: head.kind,
+                trace: head.trace,
+                attach: head.attach,
+                first_ms: head.first_ms,
+                last_ms: head.last_ms,
+                first: spans.first().map_or(header.start, |span| span.offset),
+                bytes: head.body_bytes.into(),
+                ids: spans.iter().map(|span| span.id).collect(),
+            }
+        };
+        placed.into_iter().map(arrival).collect()
     }
 
     /// The position moved without a batch (nothing but gaps): same tip.
-    pub fn advance(&mut self, _position: Offset) {
-        todo!()
+    pub fn advance(&mut self, position: Offset) {
+        self.position = self.position.max(position);
     }
 
     /// Takes out what is due at `now`, oldest deadline first, at most `max_segments`, and at
     /// most about `max_bytes` (one segment at least). What is taken is in flight until it is
     /// settled or given back.
-    pub fn due(&mut self, _now: EventMs, _max_segments: usize, _max_bytes: u64) -> Vec<DueSegment> {
-        todo!()
+    pub fn due(&mut self, now: EventMs, max_segments: usize, max_bytes: u64) -> Vec<DueSegment> {
+        let taken = self.sets.take_due(now, max_segments, max_bytes);
+        taken.into_iter().map(|set| self.hand_out(set)).collect()
     }
 
     /// Takes out the oldest open segments whatever their deadline (reason `Pressure`/`Drain`).
-    pub fn oldest(&mut self, _max_segments: usize, _reason: Reason) -> Vec<DueSegment> {
-        todo!()
+    pub fn oldest(&mut self, max_segments: usize, reason: Reason) -> Vec<DueSegment> {
+        let taken = self.sets.take_oldest(max_segments, reason);
+        taken.into_iter().map(|set| self.hand_out(set)).collect()
+    }
+
+    fn hand_out(&mut self, taken: sets::Taken) -> DueSegment {
+        let mut chunks = taken.chunks;
+        chunks.sort_by_key(|&id| self.batches.first(id));
+        chunks.iter().for_each(|&id| self.batches.set_in_flight(id, true));
+        DueSegment {
+            segment: taken.name,
+            reason: taken.reason,
+            due_ms: taken.due_ms,
+            spans: taken.spans,
+            bytes: taken.bytes,
+            chunks: chunks.iter().filter_map(|&id| self.batches.chunk_ref(id)).collect(),
+        }
     }
 
     /// What was taken out could not be delivered: it is due again at once.
-    pub fn give_back(&mut self, _due: DueSegment) {
-        todo!()
+    pub fn give_back(&mut self, due: DueSegment) {
+        let chunks: Vec<u32> = due.chunks.iter().filter_map(|at| self.batches.find(at)).collect();
+        chunks.iter().for_each(|&id| self.batches.set_in_flight(id, false));
+        let Some(&first) = chunks.first() else { return };
+        let first_ms = self.batches.first_ms(first);
+        self.sets.put_back(&due, chunks, first_ms);
     }
 
     /// These chunks are done with (P8: delivered, known duplicates, or dropped by policy):
     /// forgets them and says what the store has to be told, batch by batch.
-    pub fn settle(&mut self, _chunks: &[ChunkRef]) -> Vec<BatchMarks> {
-        todo!()
+    pub fn settle(&mut self, chunks: &[ChunkRef]) -> Vec<BatchMarks> {
+        let ids = chunks.iter().filter_map(|at| self.batches.find(at)).collect();
+        self.settle_ids(ids)
     }
 
-    /// When the next segment falls due, `None` when nothing is open.
+    /// Settles the open chunks that lie wholly below `floor`: they were delivered before.
+    pub fn settle_below(&mut self, floor: Offset) -> Vec<BatchMarks> {
+        let ids = self.batches.below(floor);
+        self.settle_ids(ids)
+    }
+
+    fn settle_ids(&mut self, ids: Vec<u32>) -> Vec<BatchMarks> {
+        let mut open = Vec::new();
+        for &id in &ids {
+            if !self.batches.in_flight(id) {
+                open.push((id, self.batches.size(id)));
+            }
+        }
+        self.sets.remove(&open);
+        self.batches.settle(&ids)
+    }
+
+    /// A time before which nothing falls due: exact when the segment in front had no span
+    /// since the last call of [`Index::due`], else too early. `None` when nothing is open.
     pub fn next_due(&self) -> Option<EventMs> {
-        todo!()
+        self.sets.next_due()
     }
 
     /// The lowest offset that is not settled; the position when there is none.
     pub fn floor(&self) -> Offset {
-        todo!()
+        self.batches.floor().unwrap_or(self.position)
     }
 
     /// Where the chain stands: position and tip as indexed.
     pub fn position(&self) -> Offset {
-        todo!()
+        self.position
+    }
+
+    /// The shard's clock at the newest batch that was followed: every span that arrived before
+    /// then is in the index. `None` before the first.
+    pub fn indexed_ms(&self) -> Option<EventMs> {
+        self.indexed_ms
+    }
+
+    /// The live batches, in no order.
+    pub fn batch_ids(&self) -> Vec<BatchId> {
+        self.batches.ids()
     }
 
     pub fn tip(&self) -> Option<BatchId> {
-        todo!()
+        self.tip
     }
 
     /// Live batches, as Redis must count them; and how many of them have marks.
     pub fn batches(&self) -> usize {
-        todo!()
+        self.batches.len()
     }
 
     pub fn marked_batches(&self) -> usize {
-        todo!()
+        self.batches.marked()
     }
 
     pub fn open_segments(&self) -> usize {
-        todo!()
+        self.sets.len()
     }
 
     pub fn open_spans(&self) -> u64 {
-        todo!()
+        self.sets.spans()
     }
 
     /// Bytes of memory that the index uses, counted, not measured.
     pub fn bytes(&self) -> u64 {
-        todo!()
+        self.batches.bytes() + self.sets.bytes()
     }
 
     /// Batches worth cleaning: those of which the least is left, until the stored bytes
     /// are under twice the live ones; none with a chunk in flight. At most `max_bytes` live.
-    pub fn sparse(&self, _max_bytes: u64) -> Vec<BatchId> {
-        todo!()
+    pub fn sparse(&self, max_bytes: u64) -> Vec<BatchId> {
+        self.batches.sparse(max_bytes)
     }
 
     /// Live chunks and marks of a batch, for cleaning.
-    pub fn live(&self, _batch: BatchId) -> Option<(Vec<ChunkRef>, BatchMarks)> {
-        todo!()
+    pub fn live(&self, batch: BatchId) -> Option<(Vec<ChunkRef>, BatchMarks)> {
+        self.batches.live(batch)
     }
 
     /// Cleaning moved the live chunks of `from` into the batch of `carry`. The i-th chunk of the
     /// carry is the i-th of `moved`.
     pub fn moved(
         &mut self,
-        _from: &[BatchId],
-        _carry: &Header,
-        _header_bytes: u32,
-        _moved: &[ChunkRef],
+        from: &[BatchId],
+        carry: &Header,
+        header_bytes: u32,
+        moved: &[ChunkRef],
     ) {
-        todo!()
+        self.batches.moved(from, carry, header_bytes, moved);
     }
 }

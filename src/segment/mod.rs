@@ -9,11 +9,13 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod body;
 pub mod chunk;
 pub mod clock;
 pub mod encode;
 pub mod index;
 pub mod span;
+mod wire;
 
 use std::fmt;
 

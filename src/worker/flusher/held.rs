@@ -209,12 +209,7 @@ impl Held {
         desk.berth.beat();
         let headers = if taken.whole() { self.read_headers(desk, &taken)? } else { None };
         let Some(headers) = headers else { return self.drop_life(desk, epoch, &taken) };
-        let mut index = Index::restore(
-            limits(desk),
-            taken.state.position,
-            taken.state.tip,
-            with_marks(&taken, headers),
-        );
+        let mut index = rebuild(limits(desk), &taken, headers);
         let floor = desk.berth.board.shard(self.shard).and_then(|s| s.offset(ShardWord::Committed));
         if let Some(floor) = floor {
             self.add_unsettled(index.settle_below(floor));
@@ -456,15 +451,14 @@ fn read_header(bytes: Option<&[u8]>) -> Option<Header> {
     }
 }
 
-fn with_marks(taken: &Taken, headers: Vec<Header>) -> Vec<(Header, u32, Marks)> {
+fn rebuild(limits: Limits, taken: &Taken, headers: Vec<Header>) -> Index {
     let marks: BTreeMap<BatchId, &Marks> = taken.marks.iter().map(|(id, m)| (*id, m)).collect();
-    let sizes = taken.listed.iter().map(|listed| listed.header_bytes);
-    headers
-        .into_iter()
-        .zip(sizes)
-        .map(|(header, bytes)| {
-            let marks = marks.get(&header.id).map_or_else(Marks::default, |m| (*m).clone());
-            (header, bytes, marks)
-        })
-        .collect()
+    let none = Marks::default();
+    let mut index = Index::new(limits, taken.state.position, taken.state.tip);
+    for (header, listed) in headers.iter().zip(&taken.listed) {
+        let marks = marks.get(&header.id).copied().unwrap_or(&none);
+        index.restore(header, listed.header_bytes, marks);
+    }
+    index.restored();
+    index
 }

@@ -10,7 +10,8 @@ use crate::board::words::ShardWord;
 use crate::error::Result;
 use crate::kafka::producer::{Letter, Sent};
 use crate::segment::batch::{self, Block};
-use crate::segment::chunk::{Body, SpansBody};
+use crate::segment::body;
+use crate::segment::chunk::SpansBody;
 use crate::segment::encode::{self, Encoded, Outgoing, Segment};
 use crate::segment::index::{ChunkRef, DueName, DueSegment};
 use crate::segment::{BatchId, ShardId};
@@ -110,33 +111,24 @@ fn start_one(
     blocks: &Blocks,
     due: DueSegment,
 ) -> bool {
-    let Some(bodies) = parse_bodies(blocks, &due) else { return false };
     let mut flight = Flight::new(held.shard, held.taking, due);
-    match flight.due.segment {
-        Some(name) => {
-            let spans = bodies.into_iter().filter_map(|body| match body {
-                Body::Spans(spans) => Some(spans),
-                Body::Reject(_) => None,
-            });
-            send_segment(desk, flights, &mut flight, name, spans.collect());
-        }
-        None => {
-            for body in &bodies {
-                if let Body::Reject(reject) = body {
-                    letter::send_reject(desk, flights, &mut flight, reject);
-                }
-            }
-        }
+    let sent = match flight.due.segment {
+        Some(name) => parse_spans(blocks, &flight.due)
+            .map(|bodies| send_segment(desk, flights, &mut flight, name, bodies)),
+        None => flight.due.chunks.first().copied().and_then(|chunk| {
+            let reject = body::reject(blocks.body(&chunk)?).ok()?;
+            letter::send_reject(desk, flights, &mut flight, &reject);
+            Some(())
+        }),
+    };
+    if sent.is_some() {
+        flights.launch(flight);
     }
-    flights.launch(flight);
-    true
+    sent.is_some()
 }
 
-fn parse_bodies<'b>(blocks: &'b Blocks, due: &DueSegment) -> Option<Vec<Body<'b>>> {
-    due.chunks
-        .iter()
-        .map(|chunk| batch::parse_body(blocks.body(chunk)?).ok())
-        .collect::<Option<Vec<_>>>()
+fn parse_spans<'b>(blocks: &'b Blocks, due: &DueSegment) -> Option<Vec<SpansBody<'b>>> {
+    due.chunks.iter().map(|chunk| body::spans(blocks.body(chunk)?, chunk.spans).ok()).collect()
 }
 
 fn send_segment(

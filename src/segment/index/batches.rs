@@ -1,0 +1,284 @@
+//! What each live batch still holds: where its chunks lie, marks, floor, what to clean.
+//!
+//! A chunk has a number of its own for as long as it lives, also when cleaning moves it to
+//! another batch. Nothing here knows of segments.
+
+use super::{BatchMarks, ChunkRef, Marks};
+use crate::segment::batch::{Block, Header};
+use crate::segment::{BatchId, EventMs, Offset};
+use std::collections::{BTreeSet, HashMap};
+
+/// Counted cost of one chunk: entry, place in its batch, floor tree, place in its set.
+const CHUNK_BYTES: u64 = 120;
+/// Counted cost of one batch without its chunks: entry in a half-full table, blocks, marks.
+const BATCH_BYTES: u64 = 300;
+/// In place of a chunk's number when the chunk is settled.
+const GONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Chunk {
+    batch: BatchId,
+    ordinal: u32,
+    block_no: u32,
+    body_at: u32,
+    body_bytes: u32,
+    spans: u32,
+    in_flight: bool,
+    first: Offset,
+    /// The lowest and the highest offset of its spans.
+    low: Offset,
+    high: Offset,
+    first_ms: EventMs,
+}
+
+struct Live {
+    header_bytes: u32,
+    blocks: Vec<Block>,
+    marks: Marks,
+    /// Chunk numbers by ordinal.
+    chunks: Vec<u32>,
+    left: u32,
+    in_flight: u32,
+    raw_bytes: u64,
+    live_bytes: u64,
+    stored_bytes: u64,
+}
+
+#[derive(Default)]
+pub struct Batches {
+    chunks: Vec<Chunk>,
+    free: Vec<u32>,
+    batches: HashMap<BatchId, Live>,
+    floors: BTreeSet<(Offset, u32)>,
+}
+
+impl Live {
+    fn of(header: &Header, header_bytes: u32, marks: Marks) -> Live {
+        let stored: u64 = header.blocks.iter().map(|block| u64::from(block.stored_bytes)).sum();
+        Live {
+            header_bytes,
+            blocks: header.blocks.clone(),
+            marks,
+            chunks: vec![GONE; header.chunks.len()],
+            left: 0,
+            in_flight: 0,
+            raw_bytes: header.blocks.iter().map(|block| u64::from(block.raw_bytes)).sum(),
+            live_bytes: 0,
+            stored_bytes: stored + u64::from(header_bytes),
+        }
+    }
+
+    /// The share of its stored bytes that is still wanted.
+    fn live_stored(&self) -> u64 {
+        let share = u128::from(self.stored_bytes) * u128::from(self.live_bytes);
+        (share / u128::from(self.raw_bytes.max(1))) as u64
+    }
+
+    fn batch_marks(&self, batch: BatchId) -> BatchMarks {
+        let done = self.left == 0;
+        BatchMarks { batch, header_bytes: self.header_bytes, marks: self.marks.clone(), done }
+    }
+}
+
+impl Batches {
+    /// Takes in a batch; returns (ordinal, number) of its chunks that are not in `marks`.
+    pub fn add(&mut self, header: &Header, header_bytes: u32, marks: Marks) -> Vec<(u32, u32)> {
+        let mut live = Live::of(header, header_bytes, marks);
+        let mut placed = Vec::with_capacity(header.chunks.len());
+        for (ordinal, head) in header.chunks.iter().enumerate() {
+            let ordinal = ordinal as u32;
+            if live.marks.has(ordinal) {
+                continue;
+            }
+            let start = head.spans_start as usize;
+            let spans = &header.spans[start..start + head.spans_count as usize];
+            let offsets = || spans.iter().map(|span| span.offset);
+            let id = self.new_chunk(Chunk {
+                batch: header.id,
+                ordinal,
+                block_no: head.block,
+                body_at: head.body_at,
+                body_bytes: head.body_bytes,
+                spans: head.spans_count,
+                in_flight: false,
+                first: offsets().next().unwrap_or(header.start),
+                low: offsets().min().unwrap_or(header.start),
+                high: offsets().max().unwrap_or(header.start),
+                first_ms: head.first_ms,
+            });
+            live.chunks[ordinal as usize] = id;
+            live.left += 1;
+            live.live_bytes += u64::from(head.body_bytes);
+            placed.push((ordinal, id));
+        }
+        self.batches.insert(header.id, live);
+        placed
+    }
+
+    fn new_chunk(&mut self, chunk: Chunk) -> u32 {
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.chunks[id as usize] = chunk;
+                id
+            }
+            None => {
+                self.chunks.push(chunk);
+                (self.chunks.len() - 1) as u32
+            }
+        };
+        self.floors.insert((chunk.low, id));
+        id
+    }
+
+    pub fn first(&self, id: u32) -> Offset {
+        self.chunks[id as usize].first
+    }
+
+    pub fn first_ms(&self, id: u32) -> EventMs {
+        self.chunks[id as usize].first_ms
+    }
+
+    /// Spans and bytes.
+    pub fn size(&self, id: u32) -> (u32, u64) {
+        let chunk = &self.chunks[id as usize];
+        (chunk.spans, chunk.body_bytes.into())
+    }
+
+    pub fn in_flight(&self, id: u32) -> bool {
+        self.chunks[id as usize].in_flight
+    }
+
+    pub fn set_in_flight(&mut self, id: u32, in_flight: bool) {
+        let chunk = &mut self.chunks[id as usize];
+        if chunk.in_flight == in_flight {
+            return;
+        }
+        chunk.in_flight = in_flight;
+        if let Some(live) = self.batches.get_mut(&chunk.batch) {
+            live.in_flight = if in_flight { live.in_flight + 1 } else { live.in_flight - 1 };
+        }
+    }
+
+    pub fn find(&self, at: &ChunkRef) -> Option<u32> {
+        let live = self.batches.get(&at.batch)?;
+        live.chunks.get(at.ordinal as usize).copied().filter(|&id| id != GONE)
+    }
+
+    pub fn chunk_ref(&self, id: u32) -> Option<ChunkRef> {
+        let chunk = &self.chunks[id as usize];
+        let live = self.batches.get(&chunk.batch)?;
+        Some(ChunkRef {
+            batch: chunk.batch,
+            ordinal: chunk.ordinal,
+            block_no: chunk.block_no,
+            block: *live.blocks.get(chunk.block_no as usize)?,
+            body_at: chunk.body_at,
+            body_bytes: chunk.body_bytes,
+            spans: chunk.spans,
+        })
+    }
+
+    /// Forgets these chunks; the marks of each batch that they touch, in order of first touch.
+    pub fn settle(&mut self, ids: &[u32]) -> Vec<BatchMarks> {
+        let mut touched = Vec::new();
+        for &id in ids {
+            self.set_in_flight(id, false);
+            let chunk = self.chunks[id as usize];
+            let Some(live) = self.batches.get_mut(&chunk.batch) else { continue };
+            if live.chunks[chunk.ordinal as usize] != id {
+                continue;
+            }
+            live.chunks[chunk.ordinal as usize] = GONE;
+            live.marks.set(chunk.ordinal);
+            live.left -= 1;
+            live.live_bytes -= u64::from(chunk.body_bytes);
+            self.floors.remove(&(chunk.low, id));
+            self.free.push(id);
+            touched.push(chunk.batch);
+        }
+        let mut seen = std::collections::HashSet::new();
+        touched.retain(|&batch| seen.insert(batch));
+        touched.into_iter().filter_map(|batch| self.marks_of(batch)).collect()
+    }
+
+    fn marks_of(&mut self, batch: BatchId) -> Option<BatchMarks> {
+        let marks = self.batches.get(&batch)?.batch_marks(batch);
+        if marks.done {
+            self.batches.remove(&batch);
+        }
+        Some(marks)
+    }
+
+    /// Chunks that lie wholly below `floor`.
+    pub fn below(&self, floor: Offset) -> Vec<u32> {
+        let lows = self.floors.range(..(floor, 0)).map(|&(_, id)| id);
+        lows.filter(|&id| self.chunks[id as usize].high < floor).collect()
+    }
+
+    pub fn floor(&self) -> Option<Offset> {
+        self.floors.first().map(|&(low, _)| low)
+    }
+
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    pub fn ids(&self) -> Vec<BatchId> {
+        self.batches.keys().copied().collect()
+    }
+
+    pub fn marked(&self) -> usize {
+        self.batches.values().filter(|live| !live.marks.0.is_empty()).count()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.chunks.len() as u64 * CHUNK_BYTES + self.batches.len() as u64 * BATCH_BYTES
+    }
+
+    pub fn sparse(&self, max_bytes: u64) -> Vec<BatchId> {
+        let mut stored: u64 = self.batches.values().map(|live| live.stored_bytes).sum();
+        let wanted: u64 = self.batches.values().map(Live::live_stored).sum();
+        let mut order: Vec<_> =
+            self.batches.iter().filter(|(_, live)| live.in_flight == 0).collect();
+        order
+            .sort_by_key(|(id, live)| (live.live_stored() * 1000 / live.stored_bytes.max(1), **id));
+        let (mut chosen, mut moving) = (Vec::new(), 0);
+        for (id, live) in order {
+            moving += live.live_bytes;
+            if stored < 2 * wanted || moving > max_bytes || live.live_bytes == live.raw_bytes {
+                break;
+            }
+            stored -= live.stored_bytes - live.live_stored();
+            chosen.push(*id);
+        }
+        chosen
+    }
+
+    pub fn live(&self, batch: BatchId) -> Option<(Vec<ChunkRef>, BatchMarks)> {
+        let live = self.batches.get(&batch)?;
+        let ids = live.chunks.iter().filter(|&&id| id != GONE);
+        Some((ids.filter_map(|&id| self.chunk_ref(id)).collect(), live.batch_marks(batch)))
+    }
+
+    /// The i-th chunk of the carry is the i-th of `moved`, and keeps its number.
+    pub fn moved(&mut self, from: &[BatchId], carry: &Header, bytes: u32, moved: &[ChunkRef]) {
+        let mut live = Live::of(carry, bytes, Marks::default());
+        for (ordinal, (head, old)) in carry.chunks.iter().zip(moved).enumerate() {
+            let Some(id) = self.find(old) else {
+                live.marks.set(ordinal as u32);
+                continue;
+            };
+            let chunk = &mut self.chunks[id as usize];
+            chunk.batch = carry.id;
+            chunk.ordinal = ordinal as u32;
+            chunk.block_no = head.block;
+            chunk.body_at = head.body_at;
+            live.chunks[ordinal] = id;
+            live.left += 1;
+            live.in_flight += u32::from(chunk.in_flight);
+            live.live_bytes += u64::from(head.body_bytes);
+        }
+        from.iter().for_each(|batch| drop(self.batches.remove(batch)));
+        self.batches.insert(carry.id, live);
+    }
+}

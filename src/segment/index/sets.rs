@@ -1,0 +1,395 @@
+//! Which chunks form a segment, and when it is due.
+//!
+//! A set is a connected part of a trace, kept by union of the smaller into the larger: no
+//! recursion, and cycles are nothing special. A sealed set has left the map of nodes, so
+//! what arrives later under its ids begins another one.
+
+use super::{DueName, DueSegment, Limits, Reason};
+use crate::segment::chunk::ChunkKind;
+use crate::segment::{EventMs, IdKey, Offset, TraceKey};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+/// Counted cost of an id: entry in a half-full table, and its place in the set.
+const NODE_BYTES: u64 = 130;
+/// Counted cost of a set without its members: entry, heap, first allocations.
+const SET_BYTES: u64 = 260;
+
+/// An id is the id of a segment span; the id of a span that hangs under another; a span
+/// hangs under it.
+const ROOT: u8 = 1;
+const HANGS: u8 = 2;
+const HELD: u8 = 4;
+
+/// A chunk on its way in.
+pub struct Arrival {
+    pub chunk: u32,
+    pub kind: ChunkKind,
+    pub trace: TraceKey,
+    pub attach: IdKey,
+    pub first_ms: EventMs,
+    pub last_ms: EventMs,
+    /// Offset of its first span.
+    pub first: Offset,
+    pub bytes: u64,
+    pub ids: Vec<IdKey>,
+}
+
+/// A set on its way out.
+pub struct Taken {
+    pub name: Option<DueName>,
+    pub reason: Reason,
+    pub due_ms: EventMs,
+    pub spans: u32,
+    pub bytes: u64,
+    pub chunks: Vec<u32>,
+}
+
+struct Node {
+    set: u32,
+    flags: u8,
+}
+
+struct Sealed {
+    name: Option<DueName>,
+    reason: Reason,
+    due_ms: EventMs,
+}
+
+struct Set {
+    /// Tells the users of one slot apart in the heap.
+    generation: u64,
+    trace: TraceKey,
+    members: Vec<IdKey>,
+    chunks: Vec<u32>,
+    first_ms: EventMs,
+    last_ms: EventMs,
+    spans: u32,
+    bytes: u64,
+    has_root: bool,
+    /// Earliest entry in the heap.
+    queued: EventMs,
+    sealed: Option<Sealed>,
+}
+
+pub struct Sets {
+    limits: Limits,
+    nodes: HashMap<(TraceKey, IdKey), Node>,
+    sets: Vec<Option<Set>>,
+    free: Vec<u32>,
+    set_of: HashMap<u32, u32>,
+    /// May name a set too early, never too late: a busy set costs nothing while it waits.
+    heap: BinaryHeap<Reverse<(EventMs, u64, u32)>>,
+    generation: u64,
+    spans: u64,
+}
+
+impl Set {
+    fn deadline(&self, limits: &Limits) -> (EventMs, Reason) {
+        if let Some(sealed) = &self.sealed {
+            return (sealed.due_ms, sealed.reason);
+        }
+        let (idle, reason) = match self.has_root {
+            true => (self.last_ms.plus(limits.root_timeout_ms), Reason::IdleWithRoot),
+            false => (self.last_ms.plus(limits.timeout_ms), Reason::IdleWithoutRoot),
+        };
+        let age = self.first_ms.plus(limits.max_age_ms);
+        if age < idle { (age, Reason::Age) } else { (idle, reason) }
+    }
+}
+
+impl Sets {
+    pub fn new(limits: Limits) -> Sets {
+        Sets {
+            limits,
+            nodes: HashMap::new(),
+            sets: Vec::new(),
+            free: Vec::new(),
+            set_of: HashMap::new(),
+            heap: BinaryHeap::new(),
+            generation: 0,
+            spans: 0,
+        }
+    }
+
+    pub fn arrive(&mut self, arrival: &Arrival) {
+        let ChunkKind::Spans { has_root } = arrival.kind else {
+            return self.arrive_reject(arrival);
+        };
+        self.seal_overdue(arrival);
+        let mut set = self.node(arrival.trace, arrival.attach, arrival.first_ms);
+        self.flag(arrival.trace, arrival.attach, HELD | u8::from(has_root) * ROOT);
+        for &id in &arrival.ids {
+            if id != arrival.attach {
+                let other = self.node(arrival.trace, id, arrival.first_ms);
+                self.flag(arrival.trace, id, HANGS);
+                set = self.unite(set, other);
+            }
+        }
+        self.add_chunk(set, arrival, has_root);
+    }
+
+    fn add_chunk(&mut self, number: u32, arrival: &Arrival, has_root: bool) {
+        self.spans += arrival.ids.len() as u64;
+        self.set_of.insert(arrival.chunk, number);
+        let Some(set) = self.sets[number as usize].as_mut() else { return };
+        set.chunks.push(arrival.chunk);
+        set.spans += arrival.ids.len() as u32;
+        set.bytes += arrival.bytes;
+        set.first_ms = set.first_ms.min(arrival.first_ms);
+        set.last_ms = set.last_ms.max(arrival.last_ms);
+        set.has_root |= has_root;
+        let too_large = set.bytes > self.limits.max_bytes;
+        if too_large {
+            self.seal(number, Reason::Size, arrival.last_ms);
+        }
+        self.queue(number);
+    }
+
+    fn arrive_reject(&mut self, arrival: &Arrival) {
+        let number = self.new_set(arrival.trace, arrival.first_ms);
+        self.add_chunk(number, arrival, false);
+        if let Some(set) = self.sets[number as usize].as_mut() {
+            let (reason, due_ms) = (Reason::IdleWithoutRoot, arrival.first_ms);
+            set.sealed = Some(Sealed { name: None, reason, due_ms });
+        }
+        self.queue(number);
+    }
+
+    /// Sets that the chunk would join, but whose deadline passed before it came.
+    fn seal_overdue(&mut self, arrival: &Arrival) {
+        for &id in arrival.ids.iter().chain([&arrival.attach]) {
+            let Some(node) = self.nodes.get(&(arrival.trace, id)) else { continue };
+            let number = node.set;
+            let Some(set) = &self.sets[number as usize] else { continue };
+            let (due_ms, reason) = set.deadline(&self.limits);
+            if due_ms <= arrival.first_ms {
+                self.seal(number, reason, due_ms);
+            }
+        }
+    }
+
+    /// Names the set and takes its ids out of the map.
+    fn seal(&mut self, number: u32, reason: Reason, due_ms: EventMs) {
+        let Some(set) = self.sets[number as usize].as_mut() else { return };
+        if set.sealed.is_some() {
+            return;
+        }
+        // Roots first, then what hangs under nothing, then any attach point.
+        let mut best: Option<(u8, IdKey)> = None;
+        for &id in &set.members {
+            let flags = self.nodes.remove(&(set.trace, id)).map_or(0, |node| node.flags);
+            let rank = match flags {
+                flags if flags & ROOT != 0 => 0,
+                flags if flags & HELD == 0 => continue,
+                flags if flags & HANGS == 0 => 1,
+                _ => 2,
+            };
+            best = Some(best.map_or((rank, id), |best| best.min((rank, id))));
+        }
+        set.members = Vec::new();
+        let (trace, has_root) = (set.trace, set.has_root);
+        let name = best.map(|(_, id)| DueName { trace, id, has_root });
+        set.sealed = Some(Sealed { name, reason, due_ms });
+    }
+
+    fn node(&mut self, trace: TraceKey, id: IdKey, at: EventMs) -> u32 {
+        if let Some(node) = self.nodes.get(&(trace, id)) {
+            return node.set;
+        }
+        let number = self.new_set(trace, at);
+        if let Some(set) = self.sets[number as usize].as_mut() {
+            set.members.push(id);
+        }
+        self.nodes.insert((trace, id), Node { set: number, flags: 0 });
+        number
+    }
+
+    fn flag(&mut self, trace: TraceKey, id: IdKey, flags: u8) {
+        if let Some(node) = self.nodes.get_mut(&(trace, id)) {
+            node.flags |= flags;
+        }
+    }
+
+    fn new_set(&mut self, trace: TraceKey, at: EventMs) -> u32 {
+        self.generation += 1;
+        let set = Set {
+            generation: self.generation,
+            trace,
+            members: Vec::new(),
+            chunks: Vec::new(),
+            first_ms: at,
+            last_ms: at,
+            spans: 0,
+            bytes: 0,
+            has_root: false,
+            queued: EventMs(i64::MAX),
+            sealed: None,
+        };
+        match self.free.pop() {
+            Some(number) => {
+                self.sets[number as usize] = Some(set);
+                number
+            }
+            None => {
+                self.sets.push(Some(set));
+                (self.sets.len() - 1) as u32
+            }
+        }
+    }
+
+    fn unite(&mut self, a: u32, b: u32) -> u32 {
+        if a == b {
+            return a;
+        }
+        let size = |number: u32| {
+            let set = self.sets[number as usize].as_ref();
+            set.map_or(0, |set| set.members.len() + set.chunks.len())
+        };
+        let (into, from) = if size(a) >= size(b) { (a, b) } else { (b, a) };
+        let Some(gone) = self.sets[from as usize].take() else { return into };
+        self.free.push(from);
+        for &id in &gone.members {
+            if let Some(node) = self.nodes.get_mut(&(gone.trace, id)) {
+                node.set = into;
+            }
+        }
+        gone.chunks.iter().for_each(|&chunk| drop(self.set_of.insert(chunk, into)));
+        if let Some(set) = self.sets[into as usize].as_mut() {
+            set.members.extend(gone.members);
+            set.chunks.extend(gone.chunks);
+            set.first_ms = set.first_ms.min(gone.first_ms);
+            set.last_ms = set.last_ms.max(gone.last_ms);
+            set.spans += gone.spans;
+            set.bytes += gone.bytes;
+            set.has_root |= gone.has_root;
+        }
+        into
+    }
+
+    fn queue(&mut self, number: u32) {
+        let Some(set) = self.sets[number as usize].as_mut() else { return };
+        let (due_ms, _) = set.deadline(&self.limits);
+        if due_ms < set.queued {
+            set.queued = due_ms;
+            self.heap.push(Reverse((due_ms, set.generation, number)));
+        }
+    }
+
+    pub fn take_due(&mut self, now: EventMs, max_segments: usize, max_bytes: u64) -> Vec<Taken> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < max_segments {
+            let Some(&Reverse((at, generation, number))) = self.heap.peek() else { break };
+            if at > now {
+                break;
+            }
+            let found = self.sets[number as usize].as_mut();
+            let Some(set) = found.filter(|set| set.generation == generation) else {
+                self.heap.pop();
+                continue;
+            };
+            let (due_ms, reason) = set.deadline(&self.limits);
+            if due_ms > at {
+                self.heap.pop();
+                set.queued = due_ms;
+                self.heap.push(Reverse((due_ms, generation, number)));
+                continue;
+            }
+            bytes += set.bytes;
+            if bytes > max_bytes && !taken.is_empty() {
+                break;
+            }
+            self.heap.pop();
+            taken.extend(self.take(number, reason, due_ms));
+        }
+        taken
+    }
+
+    pub fn take_oldest(&mut self, max_segments: usize, reason: Reason) -> Vec<Taken> {
+        let open = self.sets.iter().enumerate();
+        let mut open: Vec<(EventMs, u64, u32)> = open
+            .filter_map(|(number, set)| {
+                let set = set.as_ref()?;
+                Some((set.first_ms, set.generation, number as u32))
+            })
+            .collect();
+        open.sort_unstable();
+        open.truncate(max_segments);
+        let due = |sets: &Sets, number: u32| {
+            let set = sets.sets[number as usize].as_ref()?;
+            Some(set.deadline(&sets.limits).0)
+        };
+        let take = |(_, _, number)| due(self, number).and_then(|at| self.take(number, reason, at));
+        open.into_iter().filter_map(take).collect()
+    }
+
+    fn take(&mut self, number: u32, reason: Reason, due_ms: EventMs) -> Option<Taken> {
+        self.seal(number, reason, due_ms);
+        let set = self.sets[number as usize].take()?;
+        self.free.push(number);
+        set.chunks.iter().for_each(|chunk| drop(self.set_of.remove(chunk)));
+        self.spans -= u64::from(set.spans);
+        let name = set.sealed.and_then(|sealed| sealed.name);
+        let (spans, bytes, chunks) = (set.spans, set.bytes, set.chunks);
+        Some(Taken { name, reason, due_ms, spans, bytes, chunks })
+    }
+
+    /// A segment comes back from flight: sealed as it was, due as it was.
+    pub fn put_back(&mut self, due: &DueSegment, chunks: Vec<u32>, first_ms: EventMs) {
+        let trace = due.segment.map_or(TraceKey { project: 0, trace: 0 }, |name| name.trace);
+        let number = self.new_set(trace, first_ms);
+        chunks.iter().for_each(|&chunk| drop(self.set_of.insert(chunk, number)));
+        self.spans += u64::from(due.spans);
+        if let Some(set) = self.sets[number as usize].as_mut() {
+            set.chunks = chunks;
+            set.spans = due.spans;
+            set.bytes = due.bytes;
+            // Due at once, also when it was taken before its time.
+            let early = matches!(due.reason, Reason::Pressure | Reason::Drain);
+            let due_ms = if early { due.due_ms.min(first_ms) } else { due.due_ms };
+            set.sealed = Some(Sealed { name: due.segment, reason: due.reason, due_ms });
+        }
+        self.queue(number);
+    }
+
+    /// Chunks with (spans, bytes) that are settled though nobody took them.
+    pub fn remove(&mut self, chunks: &[(u32, (u32, u64))]) {
+        let mut touched = HashSet::new();
+        let gone: HashSet<u32> = chunks.iter().map(|&(chunk, _)| chunk).collect();
+        for &(chunk, (spans, bytes)) in chunks {
+            let Some(number) = self.set_of.remove(&chunk) else { continue };
+            self.spans -= u64::from(spans);
+            if let Some(set) = self.sets[number as usize].as_mut() {
+                set.spans -= spans;
+                set.bytes -= bytes;
+            }
+            touched.insert(number);
+        }
+        for number in touched {
+            let Some(set) = self.sets[number as usize].as_mut() else { continue };
+            set.chunks.retain(|chunk| !gone.contains(chunk));
+            if set.chunks.is_empty() {
+                self.take(number, Reason::Drain, EventMs(0));
+            }
+        }
+    }
+
+    pub fn next_due(&self) -> Option<EventMs> {
+        if self.len() == 0 {
+            return None;
+        }
+        self.heap.peek().map(|&Reverse((at, ..))| at)
+    }
+
+    pub fn len(&self) -> usize {
+        self.sets.len() - self.free.len()
+    }
+
+    pub fn spans(&self) -> u64 {
+        self.spans
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.nodes.len() as u64 * NODE_BYTES + self.len() as u64 * SET_BYTES
+    }
+}

@@ -1,0 +1,307 @@
+//! The pure middle of story 1 under random input: codec, index, floor.
+//!
+//! The index is compared with a naive assembly of all spans, one at a time. Batching, and
+//! dropping the index and restoring it from what is stored, must make no difference. Times
+//! move in steps of at least the spread, so that a chunk never reaches over a deadline.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use spanbufd::segment::batch::{self, Batch, Compression, Place};
+use spanbufd::segment::chunk::{Body, Draft, RejectBody};
+use spanbufd::segment::index::{DueSegment, Index, Limits, Marks};
+use spanbufd::segment::span::{FlagSplice, IdSplice, Span, Splice};
+use spanbufd::segment::{BatchId, EventMs, IdKey, Offset};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+const LIMITS: Limits =
+    Limits { timeout_ms: 60_000, root_timeout_ms: 10_000, max_age_ms: 400_000, max_bytes: 1 << 40 };
+const LATER: EventMs = EventMs(i64::MAX);
+
+/// xorshift64*: seeded, so that a failure can be run again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    project: u64,
+    id: u64,
+    attach: u64,
+    at: i64,
+}
+
+fn hex(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+fn given(id: u64, attach: u64, seconds: i64) -> Given {
+    Given { project: 1, id, attach, at: seconds * 1000 }
+}
+
+/// Packs spans from `start` on as one batch behind `previous`.
+fn packed(spans: &[Given], start: usize, previous: Option<BatchId>) -> Batch {
+    let mut draft = Draft::new(LIMITS.spread_ms());
+    for (nth, one) in spans.iter().enumerate() {
+        let splice = Splice {
+            is_segment: FlagSplice::Insert { at: 1 },
+            segment_id: IdSplice::ReplaceMember { start: 0, end: 2 },
+        };
+        let span = Span {
+            project_id: one.project,
+            trace_id: Cow::Borrowed("0123456789abcdef0123456789abcdef"),
+            span_id: hex(one.id).into(),
+            attach: hex(one.attach).into(),
+            is_segment_span: one.id == one.attach,
+            splice,
+            payload: b"{}",
+        };
+        draft.add(&span, Offset((start + nth) as i64), EventMs(one.at));
+    }
+    let place = Place {
+        id: BatchId(start as u128 + 1),
+        previous,
+        start: Offset(start as i64),
+        next: Offset((start + spans.len()) as i64),
+        clock: EventMs(spans.last().map_or(0, |one| one.at)),
+    };
+    batch::pack(&mut draft, place, Compression::Zstd(1))
+}
+
+/// (project, segment id, has root, due, offsets)
+type Out = (u64, u64, bool, i64, Vec<i64>);
+
+fn out(due: &DueSegment, stored: &BTreeMap<u128, Batch>) -> Out {
+    let name = due.segment.unwrap();
+    let mut offsets = Vec::new();
+    for chunk in &due.chunks {
+        let value = &stored[&chunk.batch.0].value;
+        let at = chunk.block.at as usize;
+        let raw = &value[at..at + chunk.block.stored_bytes as usize];
+        let raw = batch::unpack_block(&chunk.block, raw).unwrap();
+        let header = batch::parse_header(value).unwrap();
+        let head = &header.chunks[chunk.ordinal as usize];
+        let Body::Spans(body) = batch::parse_body(head, &raw).unwrap() else { panic!("reject") };
+        offsets.extend(body.spans.iter().map(|span| span.offset.0));
+    }
+    offsets.sort_unstable();
+    (name.trace.project, name.id.0, name.has_root, due.due_ms.0, offsets)
+}
+
+/// Naive: recomputes each component from its spans.
+#[derive(Default)]
+struct Naive {
+    open: Vec<Vec<(i64, Given)>>,
+    out: Vec<Out>,
+}
+
+impl Naive {
+    fn due(set: &[(i64, Given)]) -> i64 {
+        let last = set.iter().map(|(_, one)| one.at).max().unwrap();
+        let first = set.iter().map(|(_, one)| one.at).min().unwrap();
+        let root = set.iter().any(|(_, one)| one.id == one.attach);
+        let wait = if root { LIMITS.root_timeout_ms } else { LIMITS.timeout_ms };
+        (last + wait).min(first + LIMITS.max_age_ms)
+    }
+
+    fn close(&mut self, set: Vec<(i64, Given)>) {
+        let roots = set.iter().filter(|(_, one)| one.id == one.attach).map(|(_, one)| one.id);
+        let hangs: BTreeSet<u64> =
+            set.iter().filter(|(_, one)| one.id != one.attach).map(|(_, one)| one.id).collect();
+        let attach: BTreeSet<u64> = set.iter().map(|(_, one)| one.attach).collect();
+        let root = roots.min();
+        let top = attach.iter().find(|id| !hangs.contains(id)).copied();
+        let id = root.or(top).or(attach.first().copied()).unwrap();
+        let mut offsets: Vec<i64> = set.iter().map(|(offset, _)| *offset).collect();
+        offsets.sort_unstable();
+        self.out.push((set[0].1.project, id, root.is_some(), Naive::due(&set), offsets));
+    }
+
+    fn add(&mut self, offset: i64, one: Given) {
+        let mut joined = vec![(offset, one)];
+        for set in std::mem::take(&mut self.open) {
+            let touches = set.iter().any(|(_, other)| {
+                let ids = [other.id, other.attach];
+                other.project == one.project && (ids.contains(&one.id) || ids.contains(&one.attach))
+            });
+            match touches {
+                true if Naive::due(&set) <= one.at => self.close(set),
+                true => joined.extend(set),
+                false => self.open.push(set),
+            }
+        }
+        self.open.push(joined);
+    }
+
+    fn run(spans: &[Given]) -> Vec<Out> {
+        let mut naive = Naive::default();
+        spans.iter().enumerate().for_each(|(offset, one)| naive.add(offset as i64, *one));
+        std::mem::take(&mut naive.open).into_iter().for_each(|set| naive.close(set));
+        naive.out.sort();
+        naive.out
+    }
+}
+
+fn random_spans(random: &mut Random) -> Vec<Given> {
+    let (count, ids) = (1 + random.below(60), 2 + random.below(30));
+    let mut at = 0;
+    let mut one = |_| {
+        at += [0, 0, 0, 10_000, 20_000, 70_000][random.below(6) as usize];
+        let id = random.below(ids);
+        let attach = if random.below(4) == 0 { id } else { random.below(ids) };
+        Given { project: 1 + random.below(2), id, attach, at }
+    };
+    (0..count).map(&mut one).collect()
+}
+
+/// Runs through the real index; with `flaky`, flushes, settles and rebuilds at random.
+fn run(spans: &[Given], random: &mut Random, flaky: bool) -> Vec<Out> {
+    let (mut at, mut tip, mut outs) = (0, None, Vec::new());
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    let mut stored: BTreeMap<u128, Batch> = BTreeMap::new();
+    let mut marks: HashMap<BatchId, Marks> = HashMap::new();
+    let mut unsettled: BTreeSet<i64> = BTreeSet::new();
+    while at < spans.len() {
+        let len = (1 + random.below(9) as usize).min(spans.len() - at);
+        let made = packed(&spans[at..at + len], at, tip);
+        assert_eq!(batch::parse_header(&made.value).as_ref(), Ok(&made.header));
+        index.follow(&made.header, made.header_bytes).unwrap();
+        unsettled.extend(at as i64..(at + len) as i64);
+        (at, tip) = (at + len, Some(made.header.id));
+        stored.insert(made.header.id.0, made);
+        if flaky && random.below(3) == 0 {
+            let now = EventMs(spans[at - 1].at);
+            flush(&mut index, now, &stored, &mut marks, &mut unsettled, &mut outs);
+        }
+        if flaky && random.below(3) == 0 {
+            index = Index::new(LIMITS, index.position(), index.tip());
+            for one in stored.values().rev() {
+                let marks = marks.get(&one.header.id).cloned().unwrap_or_default();
+                index.restore(&one.header, one.header_bytes, &marks);
+            }
+            index.restored();
+        }
+        let floor = unsettled.first().copied().unwrap_or(at as i64);
+        assert_eq!(index.floor(), Offset(floor));
+    }
+    flush(&mut index, LATER, &stored, &mut marks, &mut unsettled, &mut outs);
+    assert_eq!((index.batches(), index.open_segments(), index.open_spans()), (0, 0, 0));
+    outs.sort();
+    outs
+}
+
+fn flush(
+    index: &mut Index,
+    now: EventMs,
+    stored: &BTreeMap<u128, Batch>,
+    marks: &mut HashMap<BatchId, Marks>,
+    unsettled: &mut BTreeSet<i64>,
+    outs: &mut Vec<Out>,
+) {
+    for due in index.due(now, usize::MAX, u64::MAX) {
+        let one = out(&due, stored);
+        one.4.iter().for_each(|offset| assert!(unsettled.remove(offset)));
+        outs.push(one);
+        for batch in index.settle(&due.chunks) {
+            marks.insert(batch.batch, batch.marks);
+        }
+    }
+}
+
+#[test]
+fn any_batching_gives_what_the_naive_assembly_gives() {
+    for seed in 1..400 {
+        let mut random = Random(seed);
+        let spans = random_spans(&mut random);
+        let expected = Naive::run(&spans);
+        assert_eq!(run(&spans, &mut random, false), expected, "seed {seed}");
+        assert_eq!(run(&spans, &mut random, true), expected, "seed {seed}, flaky");
+    }
+}
+
+#[test]
+fn a_chain_of_100_000_in_any_direction_is_one_segment() {
+    for up in [true, false] {
+        let one = |nth: u64| if up { nth } else { 99_999 - nth };
+        let chain: Vec<Given> =
+            (0..100_000).map(|nth| given(one(nth), one(nth).saturating_sub(1), 0)).collect();
+        let made = packed(&chain, 0, None);
+        let mut index = Index::new(LIMITS, Offset(0), None);
+        index.follow(&made.header, made.header_bytes).unwrap();
+        let due = index.due(EventMs(10_000), 9, u64::MAX);
+        assert_eq!((due.len(), due[0].spans), (1, 100_000));
+    }
+}
+
+#[test]
+fn damaged_bytes_give_damage_and_never_a_panic() {
+    let mut random = Random(7);
+    let spans = random_spans(&mut random);
+    let made = packed(&spans, 0, None);
+    for cut in 0..made.header_bytes as usize {
+        assert!(batch::parse_header(&made.value[..cut]).is_err());
+    }
+    for _ in 0..20_000 {
+        let mut value = made.value.clone();
+        let at = random.below(made.header_bytes.into()) as usize;
+        value[at] ^= 1 + random.below(255) as u8;
+        assert!(batch::parse_header(&value).is_err());
+        let noise: Vec<u8> = (0..random.below(99)).map(|_| random.below(256) as u8).collect();
+        let head = &made.header.chunks[0];
+        let mut long = noise.clone();
+        long.resize(head.body_bytes as usize, 3);
+        let _ = batch::parse_body(head, &noise);
+        let _ = batch::parse_body(head, &long);
+    }
+}
+
+#[test]
+fn a_reject_comes_back_whole_and_is_due_at_once() {
+    let reject = RejectBody {
+        offset: Offset(5),
+        timestamp_ms: Some(-1),
+        reason: "no trace_id",
+        payload: None,
+        key: Some(b""),
+        headers: vec![("h", None), ("i", Some(b"x"))],
+    };
+    let mut draft = Draft::new(10);
+    draft.reject(&reject, EventMs(77));
+    let (id, start, next) = (BatchId(1), Offset(5), Offset(6));
+    let place = Place { id, previous: None, start, next, clock: EventMs(77) };
+    let made = batch::pack(&mut draft, place, Compression::None);
+    let mut index = Index::new(LIMITS, Offset(5), None);
+    index.follow(&made.header, made.header_bytes).unwrap();
+    let due = index.due(EventMs(77), 1, 1);
+    assert!(due.len() == 1 && due[0].segment.is_none());
+    let block = made.header.blocks[0];
+    let raw = batch::unpack_block(&block, &made.value[block.at as usize..]).unwrap();
+    assert_eq!(batch::parse_body(&made.header.chunks[0], &raw), Ok(Body::Reject(reject)));
+    index.give_back(due[0].clone());
+    assert_eq!(index.due(EventMs(77), 1, 1).len(), 1);
+}
+
+#[test]
+fn s13_s14_what_comes_after_the_read_begins_anew() {
+    let (a, b, x) = (0xa, 0xb, 0xc);
+    let first = packed(&[given(a, b, 0), given(b, b, 0)], 0, None);
+    let late = packed(&[given(x, b, 12)], 2, Some(first.header.id));
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    index.follow(&first.header, first.header_bytes).unwrap();
+    assert!(index.due(EventMs(5_000), 9, 99).is_empty());
+    let due = index.due(EventMs(11_000), 9, 999);
+    assert_eq!((due.len(), due[0].spans, due[0].segment.unwrap().id), (1, 2, IdKey(b)));
+    index.follow(&late.header, late.header_bytes).unwrap();
+    let marks = index.settle(&due[0].chunks);
+    assert!(marks.len() == 1 && marks[0].done);
+    assert!(index.due(EventMs(71_999), 9, 999).is_empty());
+    let due = index.due(EventMs(72_000), 9, 999);
+    assert_eq!((due.len(), due[0].spans), (1, 1));
+    assert!(!due[0].segment.unwrap().has_root);
+}
