@@ -177,7 +177,7 @@ fn run(spans: &[Given], random: &mut Random, flaky: bool) -> Vec<Out> {
         stored.insert(made.header.id.0, made);
         if flaky && random.below(3) == 0 {
             let now = EventMs(spans[at - 1].at);
-            flush(&mut index, now, &stored, &mut marks, &mut unsettled, &mut outs);
+            flush(&mut index, now, &mut stored, &mut marks, &mut unsettled, &mut outs);
         }
         if flaky && random.below(3) == 0 {
             index = Index::new(LIMITS, index.position(), index.tip());
@@ -190,7 +190,7 @@ fn run(spans: &[Given], random: &mut Random, flaky: bool) -> Vec<Out> {
         let floor = unsettled.first().copied().unwrap_or(at as i64);
         assert_eq!(index.floor(), Offset(floor));
     }
-    flush(&mut index, LATER, &stored, &mut marks, &mut unsettled, &mut outs);
+    flush(&mut index, LATER, &mut stored, &mut marks, &mut unsettled, &mut outs);
     assert_eq!((index.batches(), index.open_segments(), index.open_spans()), (0, 0, 0));
     outs.sort();
     outs
@@ -199,7 +199,7 @@ fn run(spans: &[Given], random: &mut Random, flaky: bool) -> Vec<Out> {
 fn flush(
     index: &mut Index,
     now: EventMs,
-    stored: &BTreeMap<u128, Batch>,
+    stored: &mut BTreeMap<u128, Batch>,
     marks: &mut HashMap<BatchId, Marks>,
     unsettled: &mut BTreeSet<i64>,
     outs: &mut Vec<Out>,
@@ -209,6 +209,9 @@ fn flush(
         one.4.iter().for_each(|offset| assert!(unsettled.remove(offset)));
         outs.push(one);
         for batch in index.settle(&due.chunks) {
+            if batch.done {
+                stored.remove(&batch.batch.0);
+            }
             marks.insert(batch.batch, batch.marks);
         }
     }

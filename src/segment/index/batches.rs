@@ -208,6 +208,13 @@ impl Batches {
         Some(marks)
     }
 
+    /// Batches without a chunk left; forgotten with this.
+    pub fn finished(&mut self) -> Vec<BatchMarks> {
+        let empty = self.batches.iter().filter(|(_, live)| live.left == 0);
+        let empty: Vec<BatchId> = empty.map(|(&id, _)| id).collect();
+        empty.into_iter().filter_map(|id| self.marks_of(id)).collect()
+    }
+
     /// Chunks that lie wholly below `floor`.
     pub fn below(&self, floor: Offset) -> Vec<u32> {
         let lows = self.floors.range(..(floor, 0)).map(|&(_, id)| id);
