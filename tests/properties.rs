@@ -308,3 +308,42 @@ fn s13_s14_what_comes_after_the_read_begins_anew() {
     assert_eq!((due.len(), due[0].spans), (1, 1));
     assert!(!due[0].segment.unwrap().has_root);
 }
+
+#[test]
+fn a_carry_takes_over_what_is_left_of_a_sparse_batch() {
+    // One root in ten seconds' reach, and a child without a root that stays.
+    let mut spans: Vec<Given> = (1..40).map(|id| given(id, id, 0)).collect();
+    spans.push(given(50, 51, 0));
+    let made = packed(&spans, 0, None);
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    index.follow(&made.header, made.header_bytes).unwrap();
+    for due in index.due(EventMs(10_000), 99, u64::MAX) {
+        index.settle(&due.chunks);
+    }
+    assert_eq!(index.sparse(u64::MAX), vec![made.header.id]);
+    let (live, _) = index.live(made.header.id).unwrap();
+    let head = &made.header.chunks[live[0].ordinal as usize];
+    let at = live[0].block.at as usize;
+    let stored = &made.value[at..at + live[0].block.stored_bytes as usize];
+    let raw = batch::unpack_block(&live[0].block, stored).unwrap();
+    let body = &raw[head.body_at as usize..(head.body_at + head.body_bytes) as usize];
+    let start = head.spans_start as usize;
+    let chunk = batch::CarriedChunk { head, spans: &made.header.spans[start..start + 1], body };
+    let carry = batch::pack_carry(BatchId(99), EventMs(0), &[chunk], Compression::Zstd(1));
+    index.moved(&[made.header.id], &carry.header, carry.header_bytes, &live);
+    assert_eq!((index.batches(), index.floor()), (1, Offset(39)));
+    let due = index.due(EventMs(60_000), 9, u64::MAX);
+    assert_eq!((due.len(), due[0].chunks[0].batch), (1, BatchId(99)));
+    assert!(index.settle(&due[0].chunks)[0].done);
+}
+
+#[test]
+fn a_header_stays_small() {
+    // (spans a segment, most header bytes a span)
+    for (size, most) in [(1, 44), (8, 14)] {
+        let spans: Vec<Given> = (0..4000).map(|id| given(id, id - id % size, 0)).collect();
+        let made = packed(&spans, 0, None);
+        let each = made.header_bytes as usize / spans.len();
+        assert!(each <= most, "{each} bytes a span in segments of {size}");
+    }
+}

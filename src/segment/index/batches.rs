@@ -280,7 +280,9 @@ impl Batches {
             live.in_flight += u32::from(chunk.in_flight);
             live.live_bytes += u64::from(head.body_bytes);
         }
-        from.iter().for_each(|batch| drop(self.batches.remove(batch)));
+        from.iter().for_each(|batch| {
+            self.batches.remove(batch);
+        });
         self.batches.insert(carry.id, live);
     }
 }
