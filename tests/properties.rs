@@ -10,7 +10,6 @@ use spanbufd::segment::chunk::{Body, Draft, RejectBody};
 use spanbufd::segment::index::{DueSegment, Index, Limits, Marks};
 use spanbufd::segment::span::{FlagSplice, IdSplice, Span, Splice};
 use spanbufd::segment::{BatchId, EventMs, IdKey, Offset};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const LIMITS: Limits =
@@ -32,6 +31,7 @@ impl Random {
 #[derive(Clone, Copy, Debug)]
 struct Given {
     project: u64,
+    trace: u64,
     id: u64,
     attach: u64,
     at: i64,
@@ -42,7 +42,7 @@ fn hex(id: u64) -> String {
 }
 
 fn given(id: u64, attach: u64, seconds: i64) -> Given {
-    Given { project: 1, id, attach, at: seconds * 1000 }
+    Given { project: 1, trace: 1, id, attach, at: seconds * 1000 }
 }
 
 /// Packs spans from `start` on as one batch behind `previous`.
@@ -55,7 +55,7 @@ fn packed(spans: &[Given], start: usize, previous: Option<BatchId>) -> Batch {
         };
         let span = Span {
             project_id: one.project,
-            trace_id: Cow::Borrowed("0123456789abcdef0123456789abcdef"),
+            trace_id: format!("{:032x}", one.trace).into(),
             span_id: hex(one.id).into(),
             attach: hex(one.attach).into(),
             is_segment_span: one.id == one.attach,
@@ -155,7 +155,7 @@ fn random_spans(random: &mut Random) -> Vec<Given> {
         at += [0, 0, 0, 10_000, 20_000, 70_000][random.below(6) as usize];
         let id = random.below(ids);
         let attach = if random.below(4) == 0 { id } else { random.below(ids) };
-        Given { project: 1 + random.below(2), id, attach, at }
+        Given { project: 1 + random.below(2), trace: 1, id, attach, at }
     };
     (0..count).map(&mut one).collect()
 }
@@ -341,9 +341,28 @@ fn a_carry_takes_over_what_is_left_of_a_sparse_batch() {
 fn a_header_stays_small() {
     // (spans a segment, most header bytes a span)
     for (size, most) in [(1, 44), (8, 14)] {
-        let spans: Vec<Given> = (0..4000).map(|id| given(id, id - id % size, 0)).collect();
+        let one = |id| Given { trace: id / size, ..given(id, id - id % size, 0) };
+        let spans: Vec<Given> = (0..4000).map(one).collect();
         let made = packed(&spans, 0, None);
         let each = made.header_bytes as usize / spans.len();
         assert!(each <= most, "{each} bytes a span in segments of {size}");
     }
+}
+
+#[test]
+#[ignore = "a measurement: fails on purpose to show its numbers"]
+fn measure_insert_and_header() {
+    let mut report = String::new();
+    for size in [1, 8, 50] {
+        let one = |id| Given { trace: id / size, ..given(id, id - id % size, 0) };
+        let spans: Vec<Given> = (0..100_000).map(one).collect();
+        let made = packed(&spans, 0, None);
+        let mut index = Index::new(LIMITS, Offset(0), None);
+        let begin = std::time::Instant::now();
+        index.follow(&made.header, made.header_bytes).unwrap();
+        let each = begin.elapsed().as_nanos() as usize / spans.len();
+        let (header, held) = (made.header_bytes as usize / 100_000, index.bytes() / 100_000);
+        report += &format!("{size}: {each} ns, header {header} B, index {held} B a span; ");
+    }
+    panic!("{report}");
 }
