@@ -118,7 +118,7 @@ impl Sets {
         };
         self.seal_overdue(arrival);
         let mut set = self.node(arrival.trace, arrival.attach, arrival.first_ms);
-        self.flag(arrival.trace, arrival.attach, HELD | u8::from(has_root) * ROOT);
+        self.flag(arrival.trace, arrival.attach, HELD | (u8::from(has_root) * ROOT));
         for &id in &arrival.ids {
             if id != arrival.attach {
                 let other = self.node(arrival.trace, id, arrival.first_ms);
