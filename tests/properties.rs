@@ -10,7 +10,6 @@ use spanbufd::segment::chunk::{Body, Draft, RejectBody};
 use spanbufd::segment::index::{DueSegment, Index, Limits, Marks};
 use spanbufd::segment::span::{FlagSplice, IdSplice, Span, Splice};
 use spanbufd::segment::{BatchId, EventMs, IdKey, Offset};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const LIMITS: Limits =
@@ -32,6 +31,7 @@ impl Random {
 #[derive(Clone, Copy, Debug)]
 struct Given {
     project: u64,
+    trace: u64,
     id: u64,
     attach: u64,
     at: i64,
@@ -42,7 +42,7 @@ fn hex(id: u64) -> String {
 }
 
 fn given(id: u64, attach: u64, seconds: i64) -> Given {
-    Given { project: 1, id, attach, at: seconds * 1000 }
+    Given { project: 1, trace: 1, id, attach, at: seconds * 1000 }
 }
 
 /// Packs spans from `start` on as one batch behind `previous`.
@@ -55,7 +55,7 @@ fn packed(spans: &[Given], start: usize, previous: Option<BatchId>) -> Batch {
         };
         let span = Span {
             project_id: one.project,
-            trace_id: Cow::Borrowed("0123456789abcdef0123456789abcdef"),
+            trace_id: format!("{:032x}", one.trace).into(),
             span_id: hex(one.id).into(),
             attach: hex(one.attach).into(),
             is_segment_span: one.id == one.attach,
@@ -155,7 +155,7 @@ fn random_spans(random: &mut Random) -> Vec<Given> {
         at += [0, 0, 0, 10_000, 20_000, 70_000][random.below(6) as usize];
         let id = random.below(ids);
         let attach = if random.below(4) == 0 { id } else { random.below(ids) };
-        Given { project: 1 + random.below(2), id, attach, at }
+        Given { project: 1 + random.below(2), trace: 1, id, attach, at }
     };
     (0..count).map(&mut one).collect()
 }
@@ -177,7 +177,7 @@ fn run(spans: &[Given], random: &mut Random, flaky: bool) -> Vec<Out> {
         stored.insert(made.header.id.0, made);
         if flaky && random.below(3) == 0 {
             let now = EventMs(spans[at - 1].at);
-            flush(&mut index, now, &stored, &mut marks, &mut unsettled, &mut outs);
+            flush(&mut index, now, &mut stored, &mut marks, &mut unsettled, &mut outs);
         }
         if flaky && random.below(3) == 0 {
             index = Index::new(LIMITS, index.position(), index.tip());
@@ -190,7 +190,7 @@ fn run(spans: &[Given], random: &mut Random, flaky: bool) -> Vec<Out> {
         let floor = unsettled.first().copied().unwrap_or(at as i64);
         assert_eq!(index.floor(), Offset(floor));
     }
-    flush(&mut index, LATER, &stored, &mut marks, &mut unsettled, &mut outs);
+    flush(&mut index, LATER, &mut stored, &mut marks, &mut unsettled, &mut outs);
     assert_eq!((index.batches(), index.open_segments(), index.open_spans()), (0, 0, 0));
     outs.sort();
     outs
@@ -199,7 +199,7 @@ fn run(spans: &[Given], random: &mut Random, flaky: bool) -> Vec<Out> {
 fn flush(
     index: &mut Index,
     now: EventMs,
-    stored: &BTreeMap<u128, Batch>,
+    stored: &mut BTreeMap<u128, Batch>,
     marks: &mut HashMap<BatchId, Marks>,
     unsettled: &mut BTreeSet<i64>,
     outs: &mut Vec<Out>,
@@ -209,6 +209,9 @@ fn flush(
         one.4.iter().for_each(|offset| assert!(unsettled.remove(offset)));
         outs.push(one);
         for batch in index.settle(&due.chunks) {
+            if batch.done {
+                stored.remove(&batch.batch.0);
+            }
             marks.insert(batch.batch, batch.marks);
         }
     }
@@ -304,4 +307,62 @@ fn s13_s14_what_comes_after_the_read_begins_anew() {
     let due = index.due(EventMs(72_000), 9, 999);
     assert_eq!((due.len(), due[0].spans), (1, 1));
     assert!(!due[0].segment.unwrap().has_root);
+}
+
+#[test]
+fn a_carry_takes_over_what_is_left_of_a_sparse_batch() {
+    // One root in ten seconds' reach, and a child without a root that stays.
+    let mut spans: Vec<Given> = (1..40).map(|id| given(id, id, 0)).collect();
+    spans.push(given(50, 51, 0));
+    let made = packed(&spans, 0, None);
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    index.follow(&made.header, made.header_bytes).unwrap();
+    for due in index.due(EventMs(10_000), 99, u64::MAX) {
+        index.settle(&due.chunks);
+    }
+    assert_eq!(index.sparse(u64::MAX), vec![made.header.id]);
+    let (live, _) = index.live(made.header.id).unwrap();
+    let head = &made.header.chunks[live[0].ordinal as usize];
+    let at = live[0].block.at as usize;
+    let stored = &made.value[at..at + live[0].block.stored_bytes as usize];
+    let raw = batch::unpack_block(&live[0].block, stored).unwrap();
+    let body = &raw[head.body_at as usize..(head.body_at + head.body_bytes) as usize];
+    let start = head.spans_start as usize;
+    let chunk = batch::CarriedChunk { head, spans: &made.header.spans[start..start + 1], body };
+    let carry = batch::pack_carry(BatchId(99), EventMs(0), &[chunk], Compression::Zstd(1));
+    index.moved(&[made.header.id], &carry.header, carry.header_bytes, &live);
+    assert_eq!((index.batches(), index.floor()), (1, Offset(39)));
+    let due = index.due(EventMs(60_000), 9, u64::MAX);
+    assert_eq!((due.len(), due[0].chunks[0].batch), (1, BatchId(99)));
+    assert!(index.settle(&due[0].chunks)[0].done);
+}
+
+#[test]
+fn a_header_stays_small() {
+    // (spans a segment, most header bytes a span)
+    for (size, most) in [(1, 44), (8, 14)] {
+        let one = |id| Given { trace: id / size, ..given(id, id - id % size, 0) };
+        let spans: Vec<Given> = (0..4000).map(one).collect();
+        let made = packed(&spans, 0, None);
+        let each = made.header_bytes as usize / spans.len();
+        assert!(each <= most, "{each} bytes a span in segments of {size}");
+    }
+}
+
+#[test]
+#[ignore = "a measurement: fails on purpose to show its numbers"]
+fn measure_insert_and_header() {
+    let mut report = String::new();
+    for size in [1, 8, 50] {
+        let one = |id| Given { trace: id / size, ..given(id, id - id % size, 0) };
+        let spans: Vec<Given> = (0..100_000).map(one).collect();
+        let made = packed(&spans, 0, None);
+        let mut index = Index::new(LIMITS, Offset(0), None);
+        let begin = std::time::Instant::now();
+        index.follow(&made.header, made.header_bytes).unwrap();
+        let each = begin.elapsed().as_nanos() as usize / spans.len();
+        let (header, held) = (made.header_bytes as usize / 100_000, index.bytes() / 100_000);
+        report += &format!("{size}: {each} ns, header {header} B, index {held} B a span; ");
+    }
+    panic!("{report}");
 }

@@ -243,10 +243,13 @@ impl Index {
         self.settle_ids(ids)
     }
 
-    /// Settles the open chunks that lie wholly below `floor`: they were delivered before.
+    /// Settles the open chunks that lie wholly below `floor`: they were delivered before. Also
+    /// gives up restored batches of which nothing was left.
     pub fn settle_below(&mut self, floor: Offset) -> Vec<BatchMarks> {
         let ids = self.batches.below(floor);
-        self.settle_ids(ids)
+        let mut settled = self.settle_ids(ids);
+        settled.extend(self.batches.finished());
+        settled
     }
 
     fn settle_ids(&mut self, ids: Vec<u32>) -> Vec<BatchMarks> {

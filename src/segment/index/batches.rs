@@ -209,6 +209,13 @@ impl Batches {
         Some(marks)
     }
 
+    /// Batches without a chunk left; forgotten with this.
+    pub fn finished(&mut self) -> Vec<BatchMarks> {
+        let empty = self.batches.iter().filter(|(_, live)| live.left == 0);
+        let empty: Vec<BatchId> = empty.map(|(&id, _)| id).collect();
+        empty.into_iter().filter_map(|id| self.marks_of(id)).collect()
+    }
+
     /// Chunks that lie wholly below `floor`.
     pub fn below(&self, floor: Offset) -> Vec<u32> {
         let lows = self.floors.range(..(floor, 0)).map(|&(_, id)| id);
@@ -278,7 +285,9 @@ impl Batches {
             live.in_flight += u32::from(chunk.in_flight);
             live.live_bytes += u64::from(head.body_bytes);
         }
-        from.iter().for_each(|batch| drop(self.batches.remove(batch)));
+        from.iter().for_each(|batch| {
+            self.batches.remove(batch);
+        });
         self.batches.insert(carry.id, live);
     }
 }

@@ -118,7 +118,7 @@ impl Sets {
         };
         self.seal_overdue(arrival);
         let mut set = self.node(arrival.trace, arrival.attach, arrival.first_ms);
-        self.flag(arrival.trace, arrival.attach, HELD | u8::from(has_root) * ROOT);
+        self.flag(arrival.trace, arrival.attach, HELD | (u8::from(has_root) * ROOT));
         for &id in &arrival.ids {
             if id != arrival.attach {
                 let other = self.node(arrival.trace, id, arrival.first_ms);
@@ -254,7 +254,9 @@ impl Sets {
                 node.set = into;
             }
         }
-        gone.chunks.iter().for_each(|&chunk| drop(self.set_of.insert(chunk, into)));
+        gone.chunks.iter().for_each(|&chunk| {
+            self.set_of.insert(chunk, into);
+        });
         if let Some(set) = self.sets[into as usize].as_mut() {
             set.members.extend(gone.members);
             set.chunks.extend(gone.chunks);
@@ -327,7 +329,9 @@ impl Sets {
         self.seal(number, reason, due_ms);
         let set = self.sets[number as usize].take()?;
         self.free.push(number);
-        set.chunks.iter().for_each(|chunk| drop(self.set_of.remove(chunk)));
+        set.chunks.iter().for_each(|chunk| {
+            self.set_of.remove(chunk);
+        });
         self.spans -= u64::from(set.spans);
         let name = set.sealed.and_then(|sealed| sealed.name);
         let (spans, bytes, chunks) = (set.spans, set.bytes, set.chunks);
@@ -338,7 +342,9 @@ impl Sets {
     pub fn put_back(&mut self, due: &DueSegment, chunks: Vec<u32>, first_ms: EventMs) {
         let trace = due.segment.map_or(TraceKey { project: 0, trace: 0 }, |name| name.trace);
         let number = self.new_set(trace, first_ms);
-        chunks.iter().for_each(|&chunk| drop(self.set_of.insert(chunk, number)));
+        chunks.iter().for_each(|&chunk| {
+            self.set_of.insert(chunk, number);
+        });
         self.spans += u64::from(due.spans);
         if let Some(set) = self.sets[number as usize].as_mut() {
             set.chunks = chunks;
