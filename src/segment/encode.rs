@@ -1,11 +1,19 @@
 //! A due segment to output messages: splice, deduplicate, split, derive `flush_id`.
 //!
-//! Every span keeps its bytes except for the two fields that UPSTREAM rules set. Spans
-//! with the same id and the same bytes count once. The order is input order, the root first.
+//! Every span keeps its bytes except for the two fields that are set here: `is_segment` and a
+//! missing `attributes."sentry.segment.id"`. Spans with the same id and the same bytes count
+//! once. The order is input order, the root first. Nothing is parsed.
 
-use super::chunk::SpansBody;
+use super::chunk::{SpansBody, StoredSpan};
 use super::index::Reason;
+use super::span::{FlagSplice, IdSplice};
 use super::{IdKey, Offset, ShardId};
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+/// The bound of the header `source`.
+const SOURCE_BYTES_MAX: usize = 1024;
 
 /// What encoding is given: one segment with the bodies of all its chunks.
 pub struct Segment<'b> {
@@ -21,9 +29,10 @@ pub struct Segment<'b> {
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     pub payload: Vec<u8>,
-    /// 32 hex digits, derived from the spans it carries.
+    /// 32 hex digits, derived from the spans it carries: equal content, equal id.
     pub flush_id: String,
-    pub spans: u32,
+    /// Where its spans came from.
+    pub offsets: Vec<Offset>,
     /// Kafka headers: name and value, bounded in size.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -37,13 +46,205 @@ pub struct Encoded {
 }
 
 /// Encodes one segment into messages of at most `max_bytes` of spans each; more than one
-/// message carries `skip_enrichment`. A single span over the limit goes alone.
-pub fn encode(_segment: &Segment<'_>, _max_bytes: usize) -> Encoded {
-    todo!()
+/// message carries `skip_enrichment`. A single span over the limit goes alone, flagged as well.
+pub fn encode(segment: &Segment<'_>, max_bytes: usize) -> Encoded {
+    let id = segment_id(segment);
+    let (spans, duplicates) = in_order(segment, id);
+    let splices = Splices::of(id);
+    let written: Vec<Vec<u8>> = spans.iter().map(|span| splices.write(span)).collect();
+    let parts = split(&written, max_bytes);
+    let skip_enrichment = parts.len() > 1 || written.first().is_some_and(|w| w.len() > max_bytes);
+    let messages = parts
+        .into_iter()
+        .map(|part| {
+            let (spans, written) = (&spans[part.clone()], &written[part]);
+            message(segment, id, spans, written, skip_enrichment)
+        })
+        .collect();
+    Encoded { messages, duplicates }
 }
 
-/// The half-open ranges that `offsets` make, for a header: `3:100-105,107-108`, bounded to
-/// `max_len` bytes (then it ends in `…`).
-pub fn source(_shard: ShardId, _offsets: &mut Vec<Offset>, _max_len: usize) -> String {
-    todo!()
+/// The text of the segment's id: the attach point that the index chose.
+fn segment_id<'b>(segment: &Segment<'b>) -> &'b str {
+    let named = segment.bodies.iter().find(|body| IdKey::of(body.attach) == segment.id);
+    named.or(segment.bodies.first()).map_or("", |body| body.attach)
 }
+
+/// All spans once, in input order, those that are the segment first.
+fn in_order<'b>(segment: &Segment<'b>, id: &str) -> (Vec<StoredSpan<'b>>, u32) {
+    let mut spans: Vec<StoredSpan<'b>> =
+        segment.bodies.iter().flat_map(|body| body.spans.iter().copied()).collect();
+    spans.sort_by_key(|span| (span.span_id != id, span.offset));
+    let all = spans.len();
+    let mut seen = HashSet::with_capacity(all);
+    spans.retain(|span| seen.insert((span.span_id, span.payload)));
+    let duplicates = (all - spans.len()) as u32;
+    (spans, duplicates)
+}
+
+/// Greedy ranges of spans whose sizes sum up to at most `max_bytes`; one span at least.
+fn split(written: &[Vec<u8>], max_bytes: usize) -> Vec<std::ops::Range<usize>> {
+    let mut parts = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (at, span) in written.iter().enumerate() {
+        if at > start && bytes + span.len() > max_bytes {
+            parts.push(start..at);
+            (start, bytes) = (at, 0);
+        }
+        bytes += span.len();
+    }
+    if start < written.len() {
+        parts.push(start..written.len());
+    }
+    parts
+}
+
+/// What is written into the spans of one segment, made once.
+struct Splices<'i> {
+    id: &'i str,
+    /// `{"type":"string","value":"ID"}`
+    attribute: String,
+}
+
+impl<'i> Splices<'i> {
+    fn of(id: &'i str) -> Splices<'i> {
+        let text = serde_json::Value::from(id);
+        Splices { id, attribute: format!("{{\"type\":\"string\",\"value\":{text}}}") }
+    }
+
+    /// The span with its two fields set.
+    fn write(&self, span: &StoredSpan<'_>) -> Vec<u8> {
+        let is_segment = span.span_id == self.id;
+        let mut edits: [(u32, u32, String); 2] =
+            [self.flag(span, is_segment), self.attribute(span)];
+        // Two edits at most; where both insert at the same place either order is right.
+        edits.sort_by_key(|(start, ..)| *start);
+        let extra: usize = edits.iter().map(|(.., text)| text.len()).sum();
+        let mut out = Vec::with_capacity(span.payload.len() + extra);
+        let mut at = 0;
+        for (start, end, text) in &edits {
+            out.extend_from_slice(&span.payload[at..*start as usize]);
+            out.extend_from_slice(text.as_bytes());
+            at = *end as usize;
+        }
+        out.extend_from_slice(&span.payload[at..]);
+        out
+    }
+
+    fn flag(&self, span: &StoredSpan<'_>, is_segment: bool) -> (u32, u32, String) {
+        match span.splice.is_segment {
+            FlagSplice::Replace { start, end } => (start, end, is_segment.to_string()),
+            FlagSplice::Insert { at } => (at, at, format!("\"is_segment\":{is_segment},")),
+        }
+    }
+
+    fn attribute(&self, span: &StoredSpan<'_>) -> (u32, u32, String) {
+        let value = &self.attribute;
+        match span.splice.segment_id {
+            IdSplice::Keep => (0, 0, String::new()),
+            IdSplice::InsertAttributes { at } => {
+                (at, at, format!("\"attributes\":{{\"sentry.segment.id\":{value}}},"))
+            }
+            IdSplice::ReplaceAttributes { start, end } => {
+                (start, end, format!("{{\"sentry.segment.id\":{value}}}"))
+            }
+            IdSplice::InsertMember { at, empty } => {
+                let comma = if empty { "" } else { "," };
+                (at, at, format!("\"sentry.segment.id\":{value}{comma}"))
+            }
+            IdSplice::ReplaceMember { start, end } => (start, end, value.clone()),
+        }
+    }
+}
+
+fn message(
+    segment: &Segment<'_>,
+    id: &str,
+    spans: &[StoredSpan<'_>],
+    written: &[Vec<u8>],
+    skip_enrichment: bool,
+) -> Outgoing {
+    let flush_id = flush_id(segment, id, spans);
+    let bytes: usize = written.iter().map(|span| span.len() + 1).sum();
+    let mut payload = Vec::with_capacity(bytes + 96);
+    payload.extend_from_slice(b"{\"flush_id\":\"");
+    payload.extend_from_slice(flush_id.as_bytes());
+    payload.extend_from_slice(b"\",");
+    if skip_enrichment {
+        payload.extend_from_slice(b"\"skip_enrichment\":true,");
+    }
+    payload.extend_from_slice(b"\"spans\":[");
+    for (at, span) in written.iter().enumerate() {
+        if at > 0 {
+            payload.push(b',');
+        }
+        payload.extend_from_slice(span);
+    }
+    payload.extend_from_slice(b"]}");
+    let offsets: Vec<Offset> = spans.iter().map(|span| span.offset).collect();
+    let headers = vec![
+        ("flush_id", flush_id.clone()),
+        ("reason", reason(segment.reason).to_owned()),
+        ("root", segment.has_root.to_string()),
+        ("source", source(segment.shard, &offsets, SOURCE_BYTES_MAX)),
+    ];
+    Outgoing { payload, flush_id, offsets, headers }
+}
+
+/// Of scope, segment id, span ids and payloads, in order; not of offsets, so that a copy of the
+/// same spans elsewhere carries the same id.
+fn flush_id(segment: &Segment<'_>, id: &str, spans: &[StoredSpan<'_>]) -> String {
+    let mut hash = Xxh3::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    if let Some(body) = segment.bodies.first() {
+        part(&body.project_id.to_le_bytes());
+        part(body.trace_id.as_bytes());
+    }
+    part(id.as_bytes());
+    for span in spans {
+        part(span.span_id.as_bytes());
+        part(&xxh3_128(span.payload).to_le_bytes());
+    }
+    format!("{:032x}", hash.digest128())
+}
+
+fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::IdleWithRoot => "idle-with-root",
+        Reason::IdleWithoutRoot => "idle-without-root",
+        Reason::Age => "age",
+        Reason::Size => "size",
+        Reason::Pressure => "pressure",
+        Reason::Drain => "drain",
+    }
+}
+
+/// The half-open ranges that `offsets` make, for a header: `3:100-105,107-108`. What does not
+/// fit into `max_bytes` is cut at a comma and ends in `…`.
+pub fn source(shard: ShardId, offsets: &[Offset], max_bytes: usize) -> String {
+    let mut sorted = offsets.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut text = format!("{shard}:");
+    let mut ranges = sorted.chunk_by(|one, next| next.0 == one.0 + 1).peekable();
+    while let Some(range) = ranges.next() {
+        let (Some(first), Some(last)) = (range.first(), range.last()) else { continue };
+        let comma = if text.ends_with(':') { "" } else { "," };
+        let next = format!("{comma}{first}-{}", last.0 + 1);
+        if text.len() + next.len() + '…'.len_utf8() > max_bytes && ranges.peek().is_some()
+            || text.len() + next.len() > max_bytes
+        {
+            text.push('…');
+            break;
+        }
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{next}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

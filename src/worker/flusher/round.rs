@@ -152,7 +152,7 @@ fn send_segment(
         slot.add(ShardWord::Duplicates, u64::from(duplicates));
     }
     for message in &messages {
-        if message.spans == 1 && message.payload.len() >= desk.refused_bytes {
+        if message.offsets.len() == 1 && message.payload.len() >= desk.refused_bytes {
             letter::send_too_large(desk, flights, flight, &segment, message);
         } else {
             send_message(desk, flights, flight, message);
@@ -176,7 +176,7 @@ fn send_message(
     let topic = desk.config.output_topic.clone();
     let letter =
         Letter { topic: &topic, key: None, payload: Some(&message.payload), headers: &headers };
-    flight.spans += u64::from(message.spans);
+    flight.spans += message.offsets.len() as u64;
     post(desk, flights, flight, &letter, false);
 }
 
