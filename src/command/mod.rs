@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod run;
+pub mod status;
 
 /// Runs this process's command line.
 pub fn main() -> std::process::ExitCode {

@@ -74,7 +74,8 @@ impl Child {
             running: self.pid.is_some(),
             killed: self.killed,
             leaving: self.leaving_since.map(|since| now.saturating_sub(since)),
-            holds_shards: self.holds(board).next().is_some(),
+            // Looked at only where it decides: a look costs a walk over all shards.
+            holds_shards: !self.wanted && self.pid.is_some() && self.holds(board).next().is_some(),
             heartbeat_age: heartbeat.map(|beat| now.saturating_sub(beat)),
             age: now.saturating_sub(self.born.max(judged_from)),
             restarts_in_window: self.restarts.len() as u32,
