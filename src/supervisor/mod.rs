@@ -38,11 +38,14 @@ const LATE: Duration = Duration::from_secs(1);
 const GAVE_UP: i32 = 70;
 const MISCONFIGURED: i32 = 78;
 
+/// A worker's whole life: what it answers is its exit status.
+pub type Main = Box<dyn Fn(&Board, usize) -> i32>;
+
 /// What one worker process is to do. `main` runs in the child, on the board, with its number.
 pub struct Duty {
     pub kind: Kind,
     pub number: usize,
-    pub main: Box<dyn Fn(&Board, usize) -> i32>,
+    pub main: Main,
 }
 
 /// How many flushers run.
@@ -62,8 +65,13 @@ pub fn run(board: &Board, duties: Vec<Duty>, limits: Limits, pool: Pool) -> Resu
     let mut supervisor = Supervisor::new(board, duties, limits, pool, wake);
     supervisor.announce();
     let status = loop {
-        if let Some(status) = supervisor.turn()? {
-            break status;
+        match supervisor.turn() {
+            Ok(None) => {}
+            Ok(Some(status)) => break status,
+            Err(error) => {
+                log::error!("{error}: stopping");
+                break GAVE_UP;
+            }
         }
     };
     Ok(supervisor.stop(status))
