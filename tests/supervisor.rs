@@ -5,11 +5,14 @@
 //! Every wait is for a condition, with a deadline.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
+use spanbufd::board::report;
 use spanbufd::board::words::{DaemonWord, Kind, OwnershipWord, WorkerState, WorkerWord};
 use spanbufd::board::{self, Board, Found, Shape, ShardId};
 use spanbufd::supervisor::policy::Limits;
 use spanbufd::supervisor::{self, Duty, Pool};
+use spanbufd::sys::time;
 use spanbufd::worker::{Berth, birth};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -45,6 +48,7 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("stops_in_order", stops_in_order),
     ("replaces_the_dead_200_times", replaces_the_dead_200_times),
     ("replaces_the_hung", replaces_the_hung),
+    ("reports_what_is", reports_what_is),
     ("spends_its_budget_exactly", spends_its_budget_exactly),
     ("stops_when_misconfigured", stops_when_misconfigured),
     ("stops_the_stuck_on_time_1", || stops_the_stuck_on_time(1)),
@@ -54,6 +58,8 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("refuses_a_second_instance", refuses_a_second_instance),
     ("a_pause_of_all_kills_nobody", a_pause_of_all_kills_nobody),
     ("a_signal_to_one_worker_stays_there", a_signal_to_one_worker_stays_there),
+    ("says_that_shared_memory_is_full", says_that_shared_memory_is_full),
+    ("tells_systemd", tells_systemd),
     ("auto_pool_follows_the_shards", auto_pool_follows_the_shards),
 ];
 
@@ -271,6 +277,26 @@ fn replaces_the_dead_200_times() {
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
+/// The words that `status` prints, from a daemon that is well and one that is not.
+fn reports_what_is() {
+    let daemon = Daemon::running(2, "good");
+    daemon.wait_for("all shards held", all_held);
+    let well = || report::health(&daemon.board().unwrap(), time::monotonic());
+    wait_until("healthy", || well() == report::Health::Healthy);
+    let board = daemon.board().unwrap();
+    let text = report::text(&board, time::monotonic());
+    assert!(text.contains("flusher/1"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&report::json(&board, time::monotonic())).unwrap();
+    assert_eq!(json["health"], "healthy");
+    assert_eq!(json["shards"].as_array().unwrap().len(), SHARDS as usize);
+    assert_eq!(json["workers"][1]["pid"], daemon.flusher(0));
+    send("STOP", daemon.process.id().into());
+    wait_until("degraded", || well() == report::Health::Degraded);
+    send("CONT", daemon.process.id().into());
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
 fn replaces_the_hung() {
     let daemon = Daemon::running(2, "good");
     daemon.wait_for("all shards held", all_held);
@@ -335,13 +361,14 @@ fn workers_die_with_the_supervisor() {
     let mut daemon = Daemon::running(4, "good");
     daemon.signal("KILL");
     let begun = Instant::now();
+    assert_eq!(daemon.process.wait().unwrap().signal(), Some(9));
     wait_until("all workers gone", || {
-        daemon.process.try_wait().unwrap().is_some()
-            && processes().iter().all(|(pid, state)| *pid == 1 || *state == 'Z')
+        // This program is the init of its namespace: the orphans are its to reap.
+        while spanbufd::sys::process::reap().unwrap().is_some() {}
+        processes().len() == 1
     });
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert!(daemon.board().is_none(), "the board of a dead supervisor counts as running");
-    assert_eq!(daemon.process.wait().unwrap().signal(), Some(9));
     // The stale board is no obstacle to the next start.
     let next = Daemon::running(4, "good");
     assert_eq!(next.instance, daemon.instance);
@@ -389,6 +416,52 @@ fn a_signal_to_one_worker_stays_there() {
     assert_eq!(daemon.flusher(1), other);
     assert!(!board.stopping());
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+fn says_that_shared_memory_is_full() {
+    // This mount is seen in the test's own namespace only.
+    run("mount", &["-t", "tmpfs", "-o", "size=4k", "tmpfs", "/dev/shm"]);
+    let shape = Shape { ingests: 1, flushers: 1, max_shards: 1024 };
+    let error = board::create("full", shape).err().expect("a board in 4 KiB");
+    assert!(error.to_string().contains("make room in /dev/shm"), "{error}");
+    assert_eq!(error.exit_status(), 75);
+    assert_eq!(std::fs::read_dir("/dev/shm").unwrap().count(), 0, "left in /dev/shm");
+    run("umount", &["/dev/shm"]);
+}
+
+fn run(program: &str, args: &[&str]) {
+    assert!(Command::new(program).args(args).status().unwrap().success(), "{program} {args:?}");
+}
+
+fn tells_systemd() {
+    let path = std::env::temp_dir().join(format!("spanbufd-notify-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let instance = "test-systemd".to_string();
+    let process = Command::new(std::env::current_exe().unwrap())
+        .args(["daemon", &instance, "2", "good"])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "400000")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let daemon = Daemon { process, instance };
+    let expect = |wanted: &str| loop {
+        let mut bytes = [0u8; 500];
+        let length = socket.recv(&mut bytes).unwrap_or_else(|why| panic!("{wanted}: {why}"));
+        if String::from_utf8_lossy(&bytes[..length]).contains(wanted) {
+            return;
+        }
+    };
+    expect("READY=1");
+    expect("STATUS=3 of 3 workers healthy");
+    expect("WATCHDOG=1");
+    expect("WATCHDOG=1");
+    daemon.signal("TERM");
+    expect("STOPPING=1\nEXTEND_TIMEOUT_USEC=3000000");
+    assert_eq!(daemon.end().code(), Some(0));
+    std::fs::remove_file(&path).unwrap();
 }
 
 fn auto_pool_follows_the_shards() {

@@ -20,7 +20,8 @@ const TRIES: usize = 20;
 /// Keeps the instance locked, and takes the board's name away at the end.
 pub struct Instance {
     name: String,
-    _locked: File,
+    /// Locked for as long as it is open.
+    file: File,
 }
 
 /// What there is under an instance's name.
@@ -48,7 +49,9 @@ pub fn create(instance: &str, shape: Shape) -> Result<(Board, Instance)> {
             continue;
         }
         if file.metadata().is_ok_and(|data| data.len() == 0) {
-            return fill(&file, shape).map(|board| (board, Instance { name, _locked: file }));
+            // Made first: if the board cannot be filled, its name goes away again.
+            let instance = Instance { name, file };
+            return fill(&instance.file, shape).map(|board| (board, instance));
         }
         log::warn!("board {name} was left by a crash: it is made anew");
         shm::unlink(&name)?;
@@ -57,7 +60,6 @@ pub fn create(instance: &str, shape: Shape) -> Result<(Board, Instance)> {
 }
 
 fn fill(file: &File, shape: Shape) -> Result<Board> {
-    // An empty object that stays behind would do no harm: the next start takes it.
     shm::reserve(file, shape.words())?;
     let words = SharedWords::map(file, shape.words())?;
     let header = [

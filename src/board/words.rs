@@ -101,7 +101,8 @@ words! {
     Position "position" "offset" Ingest gauge "next offset to append, plus one";
     Committed "committed" "offset" Ingest gauge "committed floor, plus one";
     HighWatermark "high_watermark" "offset" Ingest gauge "end of the partition, plus one";
-    Paused "paused" "reason" Ingest gauge "0 flowing, 1 starting, 2 Redis refuses, 3 no holder, 4 backpressure, 5 memory";
+    Paused "paused" "reason" Ingest gauge
+        "0 flowing, 1 starting, 2 Redis refuses, 3 no holder, 4 backpressure, 5 memory";
     Read "read" "spans" Ingest counter "messages read and appended";
     ReadBytes "read_bytes" "bytes" Ingest counter "payload bytes of these";
     Rejected "rejected" "messages" Ingest counter "of these, no spans";
@@ -122,7 +123,8 @@ words! {
     OutBytes "out_bytes" "bytes" Flusher counter "bytes of these messages";
     Duplicates "duplicates" "spans" Flusher counter "repeated spans left out";
     DeadLetters "dead_letters" "messages" Flusher counter "delivered to the dead-letter topic";
-    Dropped "dropped" "messages" Flusher counter "rejects without a dead-letter topic: counted, logged";
+    Dropped "dropped" "messages" Flusher counter
+        "rejects without a dead-letter topic: counted, logged";
     Rebuilds "rebuilds" "count" Flusher counter "times the index was built again";
     Cleaned "cleaned" "batches" Flusher counter "sparse batches rewritten";
     LiveBatches "live_batches" "batches" Flusher gauge "batches listed in the store";
@@ -148,7 +150,8 @@ impl Kind {
 
 /// Declares the values of a state or reason word, with the names that log and status show.
 macro_rules! values {
-    ($(#[$meta:meta])* $group:ident: $first:ident $first_name:literal; $($value:ident $name:literal;)*) => {
+    ($(#[$meta:meta])* $group:ident: $first:ident $first_name:literal;
+        $($value:ident $name:literal;)*) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub enum $group { #[default] $first, $($value,)* }

@@ -1,6 +1,97 @@
-//! `spanbufd status`.
+//! `spanbufd status`: the board for people, for programs, for a monitoring system.
+//!
+//! Works on a copy of the shared words, so it answers while the daemon is stuck, and can do
+//! it no harm. The exit status is that of a monitoring plug-in.
+
+use super::out::Out;
+use super::{Spec, perform};
+use crate::board::report::{self, Health};
+use crate::board::{self, Found};
+use crate::config::{Accepts, Loaded};
+use crate::error::Result;
+use crate::sys::time;
+use std::time::Duration;
+
+const DEGRADED: i32 = 1;
+const NOT_RUNNING: i32 = 2;
+const CANNOT_TELL: i32 = 3;
+
+const SPEC: Spec = Spec {
+    name: "status",
+    synopsis: "[--json] [--watch] [OPTION]...",
+    about: "Shows what a running daemon does. Exit status: 0 healthy, 1 degraded, 2 not running, \
+            3 cannot tell.",
+    accepts: Accepts::Only(&["instance"]),
+    free_max: 0,
+};
 
 /// Runs the subcommand with the arguments behind its name.
-pub fn run(_args: &[String]) -> i32 {
-    todo!()
+pub fn run(args: &[String]) -> i32 {
+    let mut own = getopts::Options::new();
+    own.optflag("", "json", "print one JSON object");
+    own.optflag("", "watch", "redraw every second until interrupted");
+    perform(&SPEC, own, args, print)
+}
+
+fn print(loaded: &Loaded) -> Result<i32> {
+    let watch = loaded.matches.opt_present("watch");
+    let mut out = Out::stdout()?;
+    loop {
+        let answer = look(&loaded.config.instance, loaded.matches.opt_present("json"));
+        if watch {
+            // Home, then clear to the end of the screen.
+            out.bytes(b"\x1b[H\x1b[J")?;
+        }
+        out.bytes(answer.text.as_bytes())?;
+        out.flush()?;
+        if !watch || out.is_closed() {
+            return Ok(answer.status);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// What to print, and the exit status.
+pub struct Answer {
+    pub text: String,
+    pub status: i32,
+}
+
+/// Looks at one instance. The caller prints the text to standard output.
+pub fn look(instance: &str, as_json: bool) -> Answer {
+    match board::find(instance) {
+        Ok(Found::Running(board)) => show(&board, as_json),
+        Ok(Found::NotRunning) => {
+            other("not running", NOT_RUNNING, &format!("{instance} is not running"), as_json)
+        }
+        Ok(Found::NotReady) => {
+            other("unknown", CANNOT_TELL, &format!("{instance} is just starting"), as_json)
+        }
+        Ok(Found::OtherVersion { theirs, ours }) => {
+            let text = format!(
+                "{instance} runs with another version of spanbufd (board {theirs:016x}, \
+                 this program reads {ours:016x}): use that version's status"
+            );
+            other("unknown", CANNOT_TELL, &text, as_json)
+        }
+        Err(error) => other("unknown", CANNOT_TELL, &error.to_string(), as_json),
+    }
+}
+
+fn show(board: &board::Board, as_json: bool) -> Answer {
+    let now = time::monotonic();
+    let status = match report::health(board, now) {
+        Health::Healthy => 0,
+        Health::Degraded => DEGRADED,
+    };
+    let text = if as_json { report::json(board, now) + "\n" } else { report::text(board, now) };
+    Answer { text, status }
+}
+
+fn other(health: &str, status: i32, text: &str, as_json: bool) -> Answer {
+    let text = match as_json {
+        true => serde_json::json!({ "health": health, "reason": text }).to_string(),
+        false => text.to_string(),
+    };
+    Answer { text: text + "\n", status }
 }

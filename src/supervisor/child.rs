@@ -74,7 +74,8 @@ impl Child {
             running: self.pid.is_some(),
             killed: self.killed,
             leaving: self.leaving_since.map(|since| now.saturating_sub(since)),
-            holds_shards: self.holds(board).next().is_some(),
+            // Looked at only where it decides: a look costs a walk over all shards.
+            holds_shards: !self.wanted && self.pid.is_some() && self.holds(board).next().is_some(),
             heartbeat_age: heartbeat.map(|beat| now.saturating_sub(beat)),
             age: now.saturating_sub(self.born.max(judged_from)),
             restarts_in_window: self.restarts.len() as u32,
@@ -161,13 +162,15 @@ impl Child {
     /// Books a death: frees what the dead one held, writes its obituary, plans the restart.
     /// An end that was asked for is no death.
     pub fn bury(&mut self, ended: Ended, board: &Board, now: Duration, limits: &Limits) {
-        let asked = self.leaving_since.take().is_some() && ended == Ended::Exit(0);
-        let line = self.obituary(ended, board, now, limits, asked);
-        if asked {
-            log::info!("{line}")
-        } else {
-            log::warn!("{line}")
+        let leaving = self.leaving_since.take().is_some();
+        let asked = leaving && ended == Ended::Exit(0);
+        let pause = if asked { Duration::ZERO } else { self.pause() };
+        let mut line = self.obituary(ended, board, now, asked);
+        if !leaving {
+            line.push_str(&self.outlook(pause, limits));
         }
+        let level = if asked { log::Level::Info } else { log::Level::Warn };
+        log::log!(level, "{line}");
         for shard in self.holds(board).collect::<Vec<_>>() {
             if let Some(slot) = board.shard(ShardId(shard)) {
                 slot.give_back(self.duty.number);
@@ -182,7 +185,7 @@ impl Child {
         self.killed = false;
         self.healthy_since = None;
         self.died = !asked;
-        self.not_before = now + if asked { Duration::ZERO } else { self.pause() };
+        self.not_before = now + pause;
     }
 
     fn pause(&self) -> Duration {
@@ -190,14 +193,7 @@ impl Child {
         backoff(self.restarts.len() as u32, dice)
     }
 
-    fn obituary(
-        &self,
-        ended: Ended,
-        board: &Board,
-        now: Duration,
-        limits: &Limits,
-        asked: bool,
-    ) -> String {
+    fn obituary(&self, ended: Ended, board: &Board, now: Duration, asked: bool) -> String {
         let pid = self.pid.map_or(0, Pid::number);
         let how = match ended {
             Ended::Exit(0) if asked => "left".to_string(),
@@ -210,13 +206,17 @@ impl Child {
         let age = now.saturating_sub(self.born).as_secs_f64();
         let held: Vec<String> = self.holds(board).map(|shard| shard.to_string()).collect();
         let held = if held.is_empty() { "none".to_string() } else { held.join(",") };
-        let mut line =
-            format!("{} (pid {pid}) {how} after {age:.1} s; held shards {held}", self.name());
-        if !asked {
-            let (count, max) = (self.restarts.len(), limits.restarts_max);
-            line.push_str(&format!("; {count} of {max} restarts used"));
+        let name = self.name();
+        format!("{name} (pid {pid}) {how} after {age:.1} s; held shards {held}")
+    }
+
+    /// What follows a death that nobody asked for.
+    fn outlook(&self, pause: Duration, limits: &Limits) -> String {
+        let (next, max) = (self.restarts.len() + 1, limits.restarts_max);
+        if next as u32 > max {
+            return format!("; all {max} restarts are used");
         }
-        line
+        format!("; restart {next} of {max} in {:.1} s", pause.as_secs_f64())
     }
 
     /// The shards that this worker holds.

@@ -13,6 +13,7 @@ mod stop;
 pub mod systemd;
 
 use crate::board::Board;
+use crate::board::report;
 use crate::board::words::{DaemonState, DaemonWord, Kind, WaitingFor, WorkerWord};
 use crate::error::{Error, Result};
 use crate::sys::process::{self, Ended, Pid};
@@ -27,6 +28,9 @@ use systemd::Systemd;
 /// The loop looks at everything this often; deaths and signals wake it at once.
 const TICK: Duration = Duration::from_millis(50);
 
+/// The same while a worker starts: its first sign of health is seen soon.
+const TICK_STARTING: Duration = Duration::from_millis(5);
+
 /// A turn this late means that this process did not run: heartbeats count from now.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -34,11 +38,14 @@ const LATE: Duration = Duration::from_secs(1);
 const GAVE_UP: i32 = 70;
 const MISCONFIGURED: i32 = 78;
 
+/// A worker's whole life: what it answers is its exit status.
+pub type Main = Box<dyn Fn(&Board, usize) -> i32>;
+
 /// What one worker process is to do. `main` runs in the child, on the board, with its number.
 pub struct Duty {
     pub kind: Kind,
     pub number: usize,
-    pub main: Box<dyn Fn(&Board, usize) -> i32>,
+    pub main: Main,
 }
 
 /// How many flushers run.
@@ -58,8 +65,13 @@ pub fn run(board: &Board, duties: Vec<Duty>, limits: Limits, pool: Pool) -> Resu
     let mut supervisor = Supervisor::new(board, duties, limits, pool, wake);
     supervisor.announce();
     let status = loop {
-        if let Some(status) = supervisor.turn()? {
-            break status;
+        match supervisor.turn() {
+            Ok(None) => {}
+            Ok(Some(status)) => break status,
+            Err(error) => {
+                log::error!("{error}: stopping");
+                break GAVE_UP;
+            }
         }
     };
     Ok(supervisor.stop(status))
@@ -122,7 +134,13 @@ impl<'b> Supervisor<'b> {
             return Ok(Some(GAVE_UP));
         }
         self.report(now);
-        let arrived = self.wait(TICK)?;
+        let arrived = self.wait(self.tick())?;
+        if arrived.report {
+            log::info!("{}", report::text(self.board, now));
+        }
+        if arrived.reload {
+            log::warn!("reloading is not possible yet: restart to change the configuration");
+        }
         Ok(arrived.stop.then_some(0))
     }
 
@@ -137,6 +155,11 @@ impl<'b> Supervisor<'b> {
         self.turned = now;
         self.board.daemon().set(DaemonWord::BeatMs, now.as_millis() as u64);
         now
+    }
+
+    fn tick(&self) -> Duration {
+        let starts = |child: &Child| child.pid.is_some() && !child.is_healthy();
+        if self.children.iter().any(starts) { TICK_STARTING } else { TICK }
     }
 
     fn wait(&mut self, timeout: Duration) -> Result<Arrived> {

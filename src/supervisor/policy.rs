@@ -15,7 +15,7 @@ pub struct Facts {
     pub killed: bool,
     /// It was asked to leave (retired, or replaced at a reload) and has not left yet.
     pub leaving: Option<Duration>,
-    /// It still holds a shard.
+    /// It is not wanted and still holds a shard.
     pub holds_shards: bool,
     /// Age of the last heartbeat; `None` before the first.
     pub heartbeat_age: Option<Duration>,

@@ -45,6 +45,13 @@ pub struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     pub fn new(config: &'a Config, berth: &'a Berth<'a>, store: RedisStore) -> Desk<'a> {
+        // What a dead predecessor said is not so any more.
+        for number in 0..berth.board.max_shards() {
+            if let Some(row) = berth.board.ownership(berth.number, ShardId(number)) {
+                row.set(OwnershipWord::Assigned, 0);
+                row.set(OwnershipWord::Wanted, 0);
+            }
+        }
         Desk {
             config,
             berth,
