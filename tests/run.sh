@@ -39,7 +39,7 @@ install_needs() {
 # Adds up the `test result:` lines; a run that fails without one counts as one failure.
 cargo_tests() {
     status=0
-    cargo test --quiet >"$LOGS/cargo" 2>&1 || status=$?
+    cargo test --quiet --no-fail-fast >"$LOGS/cargo" 2>&1 || status=$?
     cat "$LOGS/cargo"
     sums=$(awk '/^test result:/ { p += $4; f += $6; i += $8 }
         END { print p + 0, f + 0, i + 0 }' "$LOGS/cargo")
@@ -75,7 +75,7 @@ shell_test() {
 }
 
 install_needs
-cargo build
+cargo build --bins --examples
 [ -n "$FILTER" ] || cargo_tests
 for test in tests/[0-9][0-9][0-9]-*.sh; do
     case ${test##*/} in *"$FILTER"*) ;; *) continue ;; esac
