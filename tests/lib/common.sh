@@ -1,0 +1,94 @@
+# What every shell test sources: a private folder, one exit trap, waiting with a deadline.
+#
+# A test ends 0 (passed), 77 (skipped, with a line saying why) or anything else (failed).
+# Whatever a test starts it registers with `started PID`; the trap ends it, by pid only.
+# The folder of a failed test is kept and its path printed.
+# shellcheck shell=sh
+set -eu
+
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+SPANBUFD=${SPANBUFD:-$ROOT/target/debug/spanbufd}
+TESTKIT=${TESTKIT:-$ROOT/target/debug/examples/testkit}
+TMP=$(mktemp -d "${TMPDIR:-/tmp}/spanbufd-test.XXXXXX")
+STARTED=
+DAEMON=
+export SPANBUFD TESTKIT TMP
+
+started() { STARTED="$1 $STARTED"; }
+
+# True while the process is there and no zombie.
+alive() {
+    state=$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) || return 1
+    [ -n "$state" ] && [ "$state" != Z ]
+}
+
+clean_up() {
+    status=$?
+    trap - EXIT
+    set +e
+    for pid in $STARTED; do kill -TERM "$pid" 2>/dev/null; done
+    for pid in $STARTED; do
+        rounds=0
+        while alive "$pid" && [ "$rounds" -lt 50 ]; do sleep 0.1; rounds=$((rounds + 1)); done
+        alive "$pid" && kill -KILL "$pid" 2>/dev/null
+    done
+    case $status in
+        0 | 77) rm -rf "$TMP" ;;
+        *) echo "kept: $TMP" >&2; [ ! -f "$TMP/log" ] || tail -n 30 "$TMP/log" >&2 ;;
+    esac
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+fail() { echo "FAIL: $*" >&2; exit 1; }
+skip() { echo "SKIP: $*"; exit 77; }
+
+expect_status() {
+    wanted=$1; shift
+    got=0
+    "$@" >"$TMP/answer" 2>&1 || got=$?
+    [ "$got" -eq "$wanted" ] || { cat "$TMP/answer" >&2; fail "status $got, not $wanted: $*"; }
+}
+
+# wait_until SECONDS cmd…: polls ten times a second, prints the last answer on expiry.
+wait_until() {
+    seconds=$1; shift
+    deadline=$(($(date +%s) + seconds))
+    until "$@" >"$TMP/answer" 2>&1; do
+        if [ "$(date +%s)" -ge "$deadline" ]; then
+            cat "$TMP/answer" >&2
+            fail "not within $seconds s: $*"
+        fi
+        sleep 0.1
+    done
+}
+
+gone() { ! alive "$1"; }
+
+expect_obituary() { grep -Eq -- "$1" "$TMP/log" || fail "no obituary like '$1' in the log"; }
+
+# start_spanbufd [flags…]: the flags say where Redis and Kafka are.
+start_spanbufd() {
+    SHM_BEFORE=$(ls /dev/shm 2>/dev/null || true)
+    "$SPANBUFD" run "$@" >>"$TMP/log" 2>&1 &
+    DAEMON=$!
+    started "$DAEMON"
+}
+
+stop_spanbufd() {
+    children=$(cat "/proc/$DAEMON/task/$DAEMON/children" 2>/dev/null || true)
+    kill -TERM "$DAEMON" || fail "the daemon was gone before it was stopped"
+    wait_until "${1:-30}" gone "$DAEMON"
+    got=0
+    wait "$DAEMON" || got=$?
+    [ "$got" -eq 0 ] || fail "the daemon ended with status $got"
+    for child in $children; do gone "$child" || fail "child $child is left"; done
+    [ "$(ls /dev/shm 2>/dev/null || true)" = "$SHM_BEFORE" ] || fail "something is left in /dev/shm"
+    ! grep -E 'panicked|not yet implemented|BUG' "$TMP/log" || fail "forbidden word in the log"
+}
+
+generate() { "$SPANBUFD" generate "$@"; }
+
+. "$ROOT/tests/lib/redis.sh"
