@@ -89,6 +89,8 @@ enum Queued {
 #[derive(Default)]
 struct Context {
     queue: Mutex<VecDeque<Queued>>,
+    /// What the client said of the error that the poll under way is about to return.
+    reason: Mutex<String>,
 }
 
 impl Context {
@@ -103,8 +105,9 @@ impl Context {
 }
 
 impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.push(Queued::Trouble(format!("{error}: {reason}")));
+    /// The poll returns the same error, only without its reason.
+    fn error(&self, _: KafkaError, reason: &str) {
+        reason.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -138,7 +141,14 @@ impl ConsumerContext for Context {
     }
 }
 
-fn assign_paused(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) -> KafkaResult<()> {
+/// Assigns at a placeholder: with "where the group left off" a partition on which nothing is
+/// committed would have no fetcher, and could not be sought in later. Nothing is read from there,
+/// because every shard is paused until it is started at its position.
+fn assign_paused(
+    consumer: &BaseConsumer<Context>,
+    list: &mut TopicPartitionList,
+) -> KafkaResult<()> {
+    list.set_all_offsets(Place::Beginning)?;
     match consumer.rebalance_protocol() {
         RebalanceProtocol::Cooperative => consumer.incremental_assign(list)?,
         _ => consumer.assign(list)?,
@@ -236,7 +246,10 @@ impl Consumer {
             KafkaError::PartitionEOF(partition) => Event::CaughtUp(ShardId(partition as u32)),
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => Event::OutOfRange,
             KafkaError::MessageConsumptionFatal(code) => Event::Fatal(self.fatal(code)),
-            other => Event::Trouble(other.to_string()),
+            _ => {
+                let reason = &self.inner.context().reason;
+                Event::Trouble(reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            }
         }
     }
 
@@ -269,6 +282,35 @@ impl Consumer {
             .collect();
         self.resume(&ready)?;
         Ok(ready)
+    }
+
+    /// Starts shards whose position was out of range: the client has given up their fetchers, and
+    /// only a new assignment in place makes new ones. They stay ours in the group.
+    pub fn restart(&self, positions: &[(ShardId, Offset)]) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        for (shard, offset) in positions {
+            list.add_partition_offset(&self.topic, shard.0 as i32, Place::Offset(offset.0))
+                .map_err(|why| self.error("set positions in", why))?;
+        }
+        let again = match self.inner.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self
+                .inner
+                .incremental_unassign(&list)
+                .and_then(|()| self.inner.incremental_assign(&list)),
+            _ => self.assign_with(&list),
+        };
+        again.map_err(|why| self.error("assign again in", why))?;
+        self.resume(&positions.iter().map(|(shard, _)| *shard).collect::<Vec<_>>())
+    }
+
+    /// Outside of the cooperative protocol an assignment is only ever made as a whole: the
+    /// others keep where they are.
+    fn assign_with(&self, changed: &TopicPartitionList) -> KafkaResult<()> {
+        let mut all = self.inner.position()?;
+        for elem in changed.elements() {
+            all.set_partition_offset(&self.topic, elem.partition(), elem.offset())?;
+        }
+        self.inner.assign(&all)
     }
 
     pub fn pause(&self, shards: &[ShardId]) -> Result<()> {

@@ -104,6 +104,7 @@ impl ProducerContext for Context {
 /// What is known of a ticket that has no outcome yet.
 #[derive(Default)]
 struct Open {
+    queued: usize,
     unreported: usize,
     sealed: bool,
     too_large: bool,
@@ -137,7 +138,8 @@ impl Producer {
         })
     }
 
-    /// Queues one message of `ticket`. After the last one call `seal`.
+    /// Queues one message of `ticket`. After the last one call `seal`. A ticket of which one
+    /// message could not be queued never becomes delivered.
     pub fn send(&mut self, ticket: u64, letter: &Letter<'_>) -> Result<Sent> {
         let headers = letter.headers.iter().fold(
             OwnedHeaders::new_with_capacity(letter.headers.len()),
@@ -149,20 +151,29 @@ impl Producer {
         record.payload = letter.payload;
         match self.inner.send(record) {
             Ok(()) => {
-                self.open.entry(ticket).or_default().unreported += 1;
+                let open = self.open.entry(ticket).or_default();
+                open.queued += 1;
+                open.unreported += 1;
                 self.in_flight_messages += 1;
                 self.in_flight_bytes += letter.payload.map_or(0, <[u8]>::len) as u64;
                 Ok(Sent::Queued)
             }
-            Err((error, _)) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull) => Ok(Sent::Full),
-                Some(RDKafkaErrorCode::MessageSizeTooLarge) => Ok(Sent::TooLarge),
-                Some(RDKafkaErrorCode::Fatal) => {
-                    self.rebuild()?;
-                    Ok(Sent::Full)
-                }
-                _ => Err(Error::temporary(format!("cannot produce to {}: {error}", letter.topic))),
-            },
+            Err((error, _)) => self.not_queued(ticket, letter.topic, &error),
+        }
+    }
+
+    fn not_queued(&mut self, ticket: u64, topic: &str, error: &KafkaError) -> Result<Sent> {
+        if let Some(open) = self.open.get_mut(&ticket) {
+            open.failed = Some(error.to_string());
+        }
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::QueueFull) => Ok(Sent::Full),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Ok(Sent::TooLarge),
+            Some(RDKafkaErrorCode::Fatal) => {
+                self.rebuild()?;
+                Ok(Sent::Full)
+            }
+            _ => Err(Error::temporary(format!("cannot produce to {topic}: {error}"))),
         }
     }
 
@@ -230,6 +241,8 @@ impl Producer {
         self.outcomes.push(match open {
             Open { failed: Some(why), .. } => Outcome::Failed { ticket, why },
             Open { too_large: true, .. } => Outcome::TooLarge { ticket },
+            // Nothing was ever queued, so nothing was acknowledged (P8).
+            Open { queued: 0, .. } => Outcome::Failed { ticket, why: "never queued".to_owned() },
             _ => Outcome::Delivered(Delivered { ticket }),
         });
     }

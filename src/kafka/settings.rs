@@ -1,24 +1,10 @@
 //! librdkafka's properties: ours, with the reason of each, then the user's on top.
 //!
-//! Those in [`OWNED`] are decided here, because a promise hangs on them; the configuration
-//! refuses them. Every row is stated in spanbufd(8).
+//! Those on which a promise hangs may not be set by the user: `config::secret` refuses them.
+//! Every row is stated in spanbufd(8).
 
 use crate::config::Config;
 use rdkafka::config::ClientConfig;
-
-/// Properties that a user may not set.
-pub const OWNED: &[&str] = &[
-    "bootstrap.servers",
-    "client.id",
-    "group.id",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.partition.eof",
-    "auto.offset.reset",
-    "isolation.level",
-    "enable.idempotence",
-    "acks",
-];
 
 pub fn consumer(config: &Config, worker: usize) -> ClientConfig {
     let mut settings = common(config, "ingest", worker);

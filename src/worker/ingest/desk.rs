@@ -483,19 +483,26 @@ impl<'a> Desk<'a> {
     }
 
     fn start(&mut self, consumer: &Consumer, positions: &[(ShardId, Offset)]) -> Result<()> {
-        if positions.is_empty() {
-            return Ok(());
+        let stranded =
+            |(id, _): &(ShardId, Offset)| self.shards.get(id).is_some_and(|shard| shard.stranded);
+        let (stranded, sound): (Vec<_>, Vec<_>) = positions.iter().copied().partition(stranded);
+        let mut started = Vec::new();
+        if !stranded.is_empty() {
+            consumer.restart(&stranded)?;
+            started.extend(stranded.iter().map(|(id, _)| *id));
         }
-        match consumer.start(positions, KAFKA_WAIT) {
-            Ok(started) => {
-                for id in started {
-                    if let Some(shard) = self.shards.get_mut(&id) {
-                        shard.phase = Phase::Flowing;
-                        shard.open = true;
-                    }
-                }
+        if !sound.is_empty() {
+            match consumer.start(&sound, KAFKA_WAIT) {
+                Ok(ready) => started.extend(ready),
+                Err(error) => self.troubles.warn("cannot seek to the positions", &error),
             }
-            Err(error) => self.troubles.warn("cannot seek to the positions", &error),
+        }
+        for id in started {
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.phase = Phase::Flowing;
+                shard.open = true;
+                shard.stranded = false;
+            }
         }
         Ok(())
     }

@@ -71,6 +71,8 @@ pub struct Shard {
     pub recommit: bool,
     /// When a flusher last held the shard (monotonic).
     pub held_at: Duration,
+    /// Its position was out of range: it takes a new fetcher to start it again.
+    pub stranded: bool,
     /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
     pub open: bool,
     draft: Draft,
@@ -111,6 +113,7 @@ impl Shard {
             committed: None,
             recommit: false,
             held_at: now,
+            stranded: false,
             open: false,
             draft: Draft::new(spread.max(1)),
             drafted_at: now,
@@ -241,6 +244,7 @@ impl Shard {
     pub fn skip_to(&mut self, earliest: Offset, now: Duration) {
         let Some(life) = self.life else { return };
         self.forget();
+        self.stranded = true;
         self.next = earliest;
         self.phase = Phase::Refused;
         self.pending = Some(Pending {
