@@ -1,0 +1,239 @@
+//! testkit: Kafka for shell tests, against the mock cluster and Apache Kafka alike.
+//!
+//!     testkit mock TOPIC:PARTITIONS…            prints its address, obeys standard input
+//!     testkit create-topic BOOTSTRAP TOPIC PARTITIONS [KEY=VALUE…]
+//!     testkit produce BOOTSTRAP TOPIC [--at-ms N] [--partition N]
+//!     testkit consume BOOTSTRAP TOPIC [--until N] [--timeout SECONDS]
+//!     testkit committed BOOTSTRAP GROUP TOPIC
+//!
+//! An example, so that it is built with the tests and never installed.
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+use spanbufd::kafka::mock::Mock;
+use std::future::Future;
+use std::io::{BufRead, Write};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["mock", topics @ ..] => mock(topics),
+        ["create-topic", bootstrap, topic, partitions, settings @ ..] => {
+            create_topic(bootstrap, topic, partitions, settings)
+        }
+        ["produce", bootstrap, topic, options @ ..] => produce(bootstrap, topic, options),
+        ["consume", bootstrap, topic, options @ ..] => consume(bootstrap, topic, options),
+        ["committed", bootstrap, group, topic] => committed(bootstrap, group, topic),
+        _ => Err("usage: see the head of tests/kit/testkit.rs".into()),
+    };
+    if let Err(why) = outcome {
+        let _ = writeln!(std::io::stderr(), "testkit {}: {why}", words.join(" "));
+        std::process::exit(1);
+    }
+}
+
+fn print(line: &str) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+fn option<T: std::str::FromStr>(options: &[&str], name: &str) -> Option<T> {
+    let at = options.iter().position(|word| *word == name)?;
+    options.get(at + 1)?.parse().ok()
+}
+
+/// Serves until standard input closes. Obeys `topic NAME PARTITIONS`, `down`, `up`, `delay MS`,
+/// and answers each with `ok`.
+fn mock(topics: &[&str]) -> Outcome {
+    let named = |text: &&str| {
+        let (name, partitions) = text.split_once(':').ok_or("a topic is NAME:PARTITIONS")?;
+        Ok((name.to_owned(), partitions.parse()?))
+    };
+    let topics: Result<Vec<(String, u32)>, Box<dyn std::error::Error>> =
+        topics.iter().map(named).collect();
+    let mock = Mock::start(&topics?)?;
+    print(&mock.address())?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["topic", name, partitions] => mock.create_topic(name, partitions.parse()?)?,
+            ["down"] => mock.set_up(false)?,
+            ["up"] => mock.set_up(true)?,
+            ["delay", ms] => mock.set_delay(Duration::from_millis(ms.parse()?))?,
+            _ => return Err(format!("unknown order: {line}").into()),
+        }
+        print("ok")?;
+    }
+    Ok(())
+}
+
+/// Waits for a future that another thread completes: the client's admin calls are such.
+fn wait_for<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+fn create_topic(bootstrap: &str, topic: &str, partitions: &str, settings: &[&str]) -> Outcome {
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let mut new = NewTopic::new(topic, partitions.parse()?, TopicReplication::Fixed(1));
+    for setting in settings {
+        let (name, value) = setting.split_once('=').ok_or("a setting is KEY=VALUE")?;
+        new = new.set(name, value);
+    }
+    for result in wait_for(admin.create_topics([&new], &AdminOptions::new()))? {
+        result.map_err(|(name, why)| format!("{name}: {why}"))?;
+    }
+    Ok(())
+}
+
+/// One line a message. A line with the member `"raw"` is an envelope: raw (a text, or null for a
+/// tombstone), key, partition, at_ms, headers. Any other line is a message as it is, keyed by its
+/// trace_id.
+fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("enable.idempotence", "true")
+        .set("compression.type", "lz4")
+        .set("message.max.bytes", "25000000")
+        .create()?;
+    let at_ms: Option<i64> = option(options, "--at-ms");
+    let partition: Option<i32> = option(options, "--partition");
+    let mut count = 0u64;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let value: Value = serde_json::from_str(&line).unwrap_or(Value::Null);
+        let is_envelope = value.get("raw").is_some();
+        let envelope = if is_envelope { &value } else { &Value::Null };
+        let payload = if is_envelope { envelope["raw"].as_str() } else { Some(line.as_str()) };
+        let key = if is_envelope { envelope["key"].as_str() } else { value["trace_id"].as_str() };
+        let mut headers = OwnedHeaders::new();
+        for (key, text) in envelope["headers"].as_object().into_iter().flatten() {
+            headers = headers.insert(Header { key, value: text.as_str() });
+        }
+        let mut record = BaseRecord::<str, str>::to(topic).headers(headers);
+        record.payload = payload;
+        record.key = key;
+        record.timestamp = envelope["at_ms"].as_i64().or(at_ms);
+        record.partition = envelope["partition"].as_i64().map(|n| n as i32).or(partition);
+        while let Err((why, same)) = producer.send(record) {
+            if why.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
+                return Err(why.into());
+            }
+            producer.poll(Duration::from_millis(10));
+            record = same;
+        }
+        count += 1;
+    }
+    producer.flush(Duration::from_secs(60))?;
+    if producer.in_flight_count() > 0 {
+        return Err(format!("{} messages not acknowledged", producer.in_flight_count()).into());
+    }
+    print(&count.to_string())
+}
+
+fn everything(
+    consumer: &BaseConsumer,
+    topic: &str,
+    at: Offset,
+) -> Result<TopicPartitionList, Box<dyn std::error::Error>> {
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10))?;
+    let mut list = TopicPartitionList::new();
+    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+        list.add_partition_offset(topic, partition.id(), at)?;
+    }
+    Ok(list)
+}
+
+/// Prints every message from the beginning; ends at `--until` messages (default: at the end of
+/// all partitions) or after `--timeout` seconds, which is then a failure when fewer came.
+fn consume(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
+    let until: Option<u64> = option(options, "--until");
+    let limit = Duration::from_secs(option(options, "--timeout").unwrap_or(30));
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "testkit")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .create()?;
+    let list = everything(&consumer, topic, Offset::Beginning)?;
+    consumer.assign(&list)?;
+    let deadline = Instant::now() + limit;
+    let (mut count, mut ended) = (0, std::collections::BTreeSet::new());
+    while until.map_or(ended.len() < list.count(), |until| count < until) {
+        if Instant::now() > deadline {
+            return Err(format!("{count} messages after {} s", limit.as_secs()).into());
+        }
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                print(&describe(&message).to_string())?;
+                count += 1;
+            }
+            Some(Err(rdkafka::error::KafkaError::PartitionEOF(partition))) => {
+                ended.insert(partition);
+            }
+            Some(Err(_)) | None => {}
+        }
+    }
+    Ok(())
+}
+
+fn describe(message: &impl Message) -> Value {
+    let text =
+        |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let mut headers = serde_json::Map::new();
+    if let Some(found) = message.headers() {
+        for header in found.iter() {
+            headers.insert(header.key.to_owned(), json!(text(header.value)));
+        }
+    }
+    json!({
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "at_ms": message.timestamp().to_millis(),
+        "key": text(message.key()),
+        "value": text(message.payload()),
+        "headers": headers,
+    })
+}
+
+/// Prints a line a partition: what the group has committed, and where the partition ends.
+fn committed(bootstrap: &str, group: &str, topic: &str) -> Outcome {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", group).create()?;
+    let list = everything(&consumer, topic, Offset::Invalid)?;
+    let list = consumer.committed_offsets(list, Duration::from_secs(10))?;
+    for elem in list.elements() {
+        let wait = Duration::from_secs(10);
+        let (low, high) = consumer.fetch_watermarks(topic, elem.partition(), wait)?;
+        let offset = match elem.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        let line = json!({
+            "partition": elem.partition(),
+            "committed": offset,
+            "low": low,
+            "high": high,
+        });
+        print(&line.to_string())?;
+    }
+    Ok(())
+}
