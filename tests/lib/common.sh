@@ -69,14 +69,19 @@ gone() { ! alive "$1"; }
 
 expect_obituary() { grep -Eq -- "$1" "$TMP/log" || fail "no obituary like '$1' in the log"; }
 
-# start_spanbufd [flags…]: the flags say where Redis and Kafka are.
+# start_spanbufd [flags…]: a daemon of this test's own, with short timeouts; $INSTANCE, $GROUP and
+# $NAMESPACE may be set before. A second one is started under another INSTANCE.
 start_spanbufd() {
-    SHM_BEFORE=$(ls /dev/shm 2>/dev/null || true)
+    INSTANCE=${INSTANCE:-$ID}
+    set -- --instance "$INSTANCE" --bootstrap-servers "$BOOTSTRAP" --input-topic "$IN" \
+        --output-topic "$OUT" --group-id "${GROUP:-$ID}" --namespace "${NAMESPACE:-$ID}" \
+        --redis-url "redis+unix://$REDIS_SOCKET" "$@"
     "$SPANBUFD" run "$@" >>"$TMP/log" 2>&1 &
     DAEMON=$!
     started "$DAEMON"
 }
 
+# stop_spanbufd [SECONDS]: status 0, no child left, no board left, no word in the log that must not be.
 stop_spanbufd() {
     children=$(cat "/proc/$DAEMON/task/$DAEMON/children" 2>/dev/null || true)
     kill -TERM "$DAEMON" || fail "the daemon was gone before it was stopped"
@@ -85,10 +90,46 @@ stop_spanbufd() {
     wait "$DAEMON" || got=$?
     [ "$got" -eq 0 ] || fail "the daemon ended with status $got"
     for child in $children; do gone "$child" || fail "child $child is left"; done
-    [ "$(ls /dev/shm 2>/dev/null || true)" = "$SHM_BEFORE" ] || fail "something is left in /dev/shm"
-    ! grep -E 'panicked|not yet implemented|BUG' "$TMP/log" || fail "forbidden word in the log"
+    [ ! -e "/dev/shm/spanbufd.$INSTANCE" ] || fail "the board is left in /dev/shm"
+    if grep -E 'panicked|not yet implemented|BUG' "$TMP/log"; then fail "forbidden word"; fi
+}
+
+# ended STATUS: the daemon has ended by itself, with this status.
+ended() {
+    wait_until "${2:-20}" gone "$DAEMON"
+    got=0
+    wait "$DAEMON" || got=$?
+    [ "$got" -eq "$1" ] || fail "the daemon ended with status $got, not $1"
+}
+
+# board EXPRESSION: a Python expression over the status, in which s is the list of shards, w the
+# workers by name, and total(WORD) a sum over the shards.
+board() {
+    "$SPANBUFD" status --json --instance "$INSTANCE" | python3 -c '
+import json, sys
+d = json.load(sys.stdin)
+s, w = d.get("shards", []), {x["name"]: x for x in d.get("workers", [])}
+def total(word): return sum(x[word] or 0 for x in s)
+print(eval(sys.argv[1]))' "$1"
+}
+board_says() { [ "$(board "$1")" = "$2" ] || { board "$1"; return 1; }; }
+
+# consumed TOPIC FILE: everything that the topic holds now.
+consumed() { consume "$1" >"$2" 2>"$2.err" || { cat "$2.err"; return 1; }; }
+
+# all_out INPUT [check.py options…]: every span of INPUT is delivered; leaves $TMP/out.
+all_out() {
+    consumed "$OUT" "$TMP/out" || return 1
+    python3 "$ROOT/tests/lib/check.py" "$1" "$TMP/out" --doubled 1000000
+}
+
+# check INPUT [options…]: the final count, printed.
+check() {
+    consumed "$OUT" "$TMP/out" || fail "cannot read $OUT"
+    python3 "$ROOT/tests/lib/check.py" "$1" "$TMP/out" ${2:+"$2" "$3"} || fail "the books are wrong"
 }
 
 generate() { "$SPANBUFD" generate "$@"; }
 
 . "$ROOT/tests/lib/redis.sh"
+. "$ROOT/tests/lib/kafka.sh"
