@@ -24,6 +24,8 @@ impl Tap {
             .set("bootstrap.servers", bootstrap_servers)
             .set("group.id", "spanbufd-tap")
             .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("fetch.queue.backoff.ms", "5")
             .create()
             .map_err(failed)?;
         let metadata = consumer.fetch_metadata(Some(topic), METADATA_WAIT).map_err(failed)?;
