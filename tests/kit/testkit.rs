@@ -10,14 +10,16 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use spanbufd::kafka::mock::Mock;
 use std::future::Future;
 use std::io::{BufRead, Write};
+use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -103,16 +105,34 @@ fn create_topic(bootstrap: &str, topic: &str, partitions: &str, settings: &[&str
     Ok(())
 }
 
+/// Remembers the first message that the broker refused.
+#[derive(Default)]
+struct Strict {
+    refused: Mutex<Option<String>>,
+}
+
+impl ClientContext for Strict {}
+
+impl ProducerContext for Strict {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        if let (Err((why, _)), Ok(mut refused)) = (result, self.refused.lock()) {
+            refused.get_or_insert(why.to_string());
+        }
+    }
+}
+
 /// One line a message. A line with the member `"raw"` is an envelope: raw (a text, or null for a
 /// tombstone), key, partition, at_ms, headers. Any other line is a message as it is, keyed by its
 /// trace_id.
 fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
-    let producer: BaseProducer = ClientConfig::new()
+    let producer: BaseProducer<Strict> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
         .set("message.max.bytes", "25000000")
-        .create()?;
+        .create_with_context(Strict::default())?;
     let at_ms: Option<i64> = option(options, "--at-ms");
     let partition: Option<i32> = option(options, "--partition");
     let mut count = 0u64;
@@ -144,6 +164,10 @@ fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
     producer.flush(Duration::from_secs(60))?;
     if producer.in_flight_count() > 0 {
         return Err(format!("{} messages not acknowledged", producer.in_flight_count()).into());
+    }
+    let refused = producer.context().refused.lock().ok().and_then(|mut why| why.take());
+    if let Some(why) = refused {
+        return Err(why.into());
     }
     print(&count.to_string())
 }

@@ -75,7 +75,10 @@ start_spanbufd() {
     INSTANCE=${INSTANCE:-$ID}
     set -- --instance "$INSTANCE" --bootstrap-servers "$BOOTSTRAP" --input-topic "$IN" \
         --output-topic "$OUT" --group-id "${GROUP:-$ID}" --namespace "${NAMESPACE:-$ID}" \
-        --redis-url "redis+unix://$REDIS_SOCKET" "$@"
+        --redis-url "redis+unix://$REDIS_SOCKET" --kafka-producer compression.type=lz4 "$@"
+    # The mock does not let a member go that says good-bye; only its session's end does.
+    [ "$TEST_KAFKA" != mock ] || set -- "$@" --kafka-consumer session.timeout.ms=3000 \
+        --kafka-consumer heartbeat.interval.ms=500
     "$SPANBUFD" run "$@" >>"$TMP/log" 2>&1 &
     DAEMON=$!
     started "$DAEMON"
@@ -108,7 +111,7 @@ board() {
     "$SPANBUFD" status --json --instance "$INSTANCE" | python3 -c '
 import json, sys
 d = json.load(sys.stdin)
-s, w = d.get("shards", []), {x["name"]: x for x in d.get("workers", [])}
+s, w = d.get("shards", []), {x["worker"]: x for x in d.get("workers", [])}
 def total(word): return sum(x[word] or 0 for x in s)
 print(eval(sys.argv[1]))' "$1"
 }

@@ -39,8 +39,9 @@ start_mock() {
 tell_mock() {
     answers=$(wc -l <"$TMP/mock.out")
     echo "$*" >&9
-    wait_until 10 test "$(wc -l <"$TMP/mock.out")" -gt "$answers"
+    wait_until 10 mock_said "$answers"
 }
+mock_said() { [ "$(wc -l <"$TMP/mock.out")" -gt "$1" ]; }
 
 produce() { "$TESTKIT" produce "$BOOTSTRAP" "$@"; }
 consume() { "$TESTKIT" consume "$BOOTSTRAP" "$@"; }
@@ -92,6 +93,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.retention.check.interval.ms=1000
 message.max.bytes=25000000
+log.message.timestamp.after.max.ms=9223372036854775807
 log.dirs=$1/data
 EOF
     uuid=$(java -cp "$KAFKA_CACHE/libs/*" kafka.tools.StorageTool random-uuid 2>/dev/null)

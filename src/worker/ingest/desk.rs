@@ -36,6 +36,8 @@ pub struct Desk<'a> {
     generation: u64,
     looked_at: Duration,
     committed_at: Duration,
+    /// The daemon is ending: closing the client gives everything back at once.
+    stopping: bool,
     /// When a leaving shard is given up on: `rebalance-timeout` after the revocation.
     leave_by: Duration,
     store_backoff: Backoff,
@@ -61,15 +63,12 @@ impl<'a> Desk<'a> {
             generation: 0,
             looked_at: Duration::ZERO,
             committed_at: Duration::ZERO,
+            stopping: false,
             leave_by: Duration::ZERO,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
             troubles: Repeats::new(),
         }
-    }
-
-    pub fn shard_ids(&self) -> Vec<ShardId> {
-        self.shards.keys().copied().collect()
     }
 
     pub fn has_shards(&self) -> bool {
@@ -119,6 +118,17 @@ impl<'a> Desk<'a> {
             }
         }
         if unknown.is_empty() { Ok(()) } else { consumer.give_back(&unknown) }
+    }
+
+    /// The end: every shard is left, as if the group wanted it back. The partitions themselves
+    /// stay assigned until the client closes: without any it would end before it has told the
+    /// group, and the group would wait for it until its session times out.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        self.leave_by = time::monotonic() + self.config.shutdown_timeout.mul_f64(0.8);
+        for shard in self.shards.values_mut() {
+            shard.phase = Phase::Leaving;
+        }
     }
 
     fn disown(&mut self, id: ShardId) {
@@ -590,7 +600,7 @@ impl<'a> Desk<'a> {
         for &id in &gone {
             self.disown(id);
         }
-        consumer.give_back(&gone)
+        if self.stopping { Ok(()) } else { consumer.give_back(&gone) }
     }
 
     // --- the board ---

@@ -12,7 +12,6 @@ mod shard;
 use crate::config::Config;
 use crate::error::Result;
 use crate::kafka::consumer::{Consumer, Event};
-use crate::segment::ShardId;
 use crate::store::redis::RedisStore;
 use crate::sys::time;
 use crate::worker::{Berth, exit_status};
@@ -23,6 +22,9 @@ use std::time::Duration;
 
 /// The longest wait for a message: bounds how stale the clock on the board gets.
 const POLL_WAIT: Duration = Duration::from_millis(10);
+
+/// How long leaving the group may take.
+const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
 /// Messages taken in one turn before the drafts are looked at again.
 const MESSAGES_PER_TURN: usize = 10_000;
@@ -36,12 +38,17 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
     // Never dropped: that may wait for brokers that do not answer; the process leaves by _exit.
     let consumer = ManuallyDrop::new(Consumer::open(config, berth.number)?);
     let mut desk = Desk::new(config, berth, RedisStore::open(config)?);
-    while !berth.stopping() {
-        turn(&consumer, &mut desk)?;
+    let ended = work(&consumer, &mut desk);
+    // Also after an error the group is told, so that it need not wait for the session's end.
+    consumer.close(CLOSE_WAIT);
+    ended
+}
+
+fn work(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
+    while !desk.berth.stopping() {
+        turn(consumer, desk)?;
     }
-    leave(&consumer, &mut desk)?;
-    consumer.close(Duration::from_secs(5));
-    Ok(())
+    leave(consumer, desk)
 }
 
 /// One turn: read, append, look after the shards, report.
@@ -91,14 +98,9 @@ fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<
 /// The ordered end: append what is held, let the flushers finish, commit, go. What cannot be
 /// done in time stays in Kafka and in the store for the next start.
 fn leave(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
-    let shards: Vec<ShardId> = desk.shard_ids();
-    desk.revoked(consumer, &shards, false)?;
-    let deadline = time::monotonic() + desk.config.shutdown_timeout.mul_f64(0.8);
-    while desk.has_shards() && time::monotonic() < deadline {
+    desk.stop();
+    while desk.has_shards() {
         turn(consumer, desk)?;
-    }
-    if desk.has_shards() {
-        log::warn!("stopping without having finished {} shards", desk.shard_ids().len());
     }
     Ok(())
 }

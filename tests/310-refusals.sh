@@ -1,0 +1,24 @@
+#!/bin/sh
+# What would lose or mix data is refused with 78 and a remedy: a Redis that evicts, and a namespace
+# that belongs to another topic.
+# kafka: mock
+. "$(dirname "$0")/lib/common.sh"
+
+start_redis --maxmemory 100mb --maxmemory-policy allkeys-lru
+start_kafka
+start_spanbufd
+ended 78
+grep -q 'CONFIG SET maxmemory-policy noeviction' "$TMP/log" || fail "no remedy in the log"
+redis_cli config set maxmemory-policy noeviction >/dev/null
+NAMESPACE=shared
+start_spanbufd
+wait_until 20 board_says 'total("lives")' 4
+first=$DAEMON
+tell_mock topic other 4
+INSTANCE=second GROUP=second IN=other
+start_spanbufd
+ended 78
+grep -q 'namespace of its own' "$TMP/log" || fail "no remedy in the log"
+DAEMON=$first INSTANCE=$ID
+board_says 'd["health"]' healthy || fail "the first one was disturbed"
+stop_spanbufd
