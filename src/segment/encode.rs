@@ -211,7 +211,8 @@ fn flush_id(segment: &Segment<'_>, id: &str, spans: &[StoredSpan<'_>]) -> String
     format!("{:032x}", hash.digest128())
 }
 
-fn reason(reason: Reason) -> &'static str {
+/// The word for a reason, as it stands in the header `reason`.
+pub fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::IdleWithRoot => "idle-with-root",
         Reason::IdleWithoutRoot => "idle-without-root",
