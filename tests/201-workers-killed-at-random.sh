@@ -7,7 +7,8 @@
 start_redis
 start_kafka
 generate --traces 1500 --seed 13 >"$TMP/in"
-[ "$TEST_KAFKA" = mock ] || session="--kafka-consumer session.timeout.ms=3000"
+[ "$TEST_KAFKA" = mock ] || session="--kafka-consumer session.timeout.ms=3000
+    --kafka-consumer heartbeat.interval.ms=500"
 # shellcheck disable=SC2086
 start_spanbufd ${session:-} --flusher-processes 2 --timeout 12 --root-timeout 8 --max-restarts 1000
 split -n l/12 "$TMP/in" "$TMP/part."

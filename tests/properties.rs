@@ -1,8 +1,9 @@
 //! The pure middle of story 1 under random input: codec, index, floor.
 //!
 //! The index is compared with a naive assembly of all spans, one at a time. Batching, and
-//! dropping the index and restoring it from what is stored, must make no difference. Times
-//! move in steps of at least the spread, so that a chunk never reaches over a deadline.
+//! dropping the index and restoring it from what is stored, must make no difference, with times
+//! before, at and behind every deadline. Age and size are left out of it: at those a chunk goes
+//! with its first span, so batching may show (they have tests of their own).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use spanbufd::segment::batch::{self, Batch, Compression, Place};
@@ -13,7 +14,7 @@ use spanbufd::segment::{BatchId, EventMs, IdKey, Offset};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const LIMITS: Limits =
-    Limits { timeout_ms: 60_000, root_timeout_ms: 10_000, max_age_ms: 400_000, max_bytes: 1 << 40 };
+    Limits { timeout_ms: 60_000, root_timeout_ms: 10_000, max_age_ms: 1 << 40, max_bytes: 1 << 40 };
 const LATER: EventMs = EventMs(i64::MAX);
 
 /// xorshift64*: seeded, so that a failure can be run again.
@@ -152,7 +153,7 @@ fn random_spans(random: &mut Random) -> Vec<Given> {
     let (count, ids) = (1 + random.below(60), 2 + random.below(30));
     let mut at = 0;
     let mut one = |_| {
-        at += [0, 0, 0, 10_000, 20_000, 70_000][random.below(6) as usize];
+        at += [0, 0, 0, 1, 700, 4000, 9_999, 10_000, 10_001, 60_000][random.below(10) as usize];
         let id = random.below(ids);
         let attach = if random.below(4) == 0 { id } else { random.below(ids) };
         Given { project: 1 + random.below(2), trace: 1, id, attach, at }
@@ -219,7 +220,7 @@ fn flush(
 
 #[test]
 fn any_batching_gives_what_the_naive_assembly_gives() {
-    for seed in 1..400 {
+    for seed in 1..2000 {
         let mut random = Random(seed);
         let spans = random_spans(&mut random);
         let expected = Naive::run(&spans);
@@ -347,22 +348,4 @@ fn a_header_stays_small() {
         let each = made.header_bytes as usize / spans.len();
         assert!(each <= most, "{each} bytes a span in segments of {size}");
     }
-}
-
-#[test]
-#[ignore = "a measurement: fails on purpose to show its numbers"]
-fn measure_insert_and_header() {
-    let mut report = String::new();
-    for size in [1, 8, 50] {
-        let one = |id| Given { trace: id / size, ..given(id, id - id % size, 0) };
-        let spans: Vec<Given> = (0..100_000).map(one).collect();
-        let made = packed(&spans, 0, None);
-        let mut index = Index::new(LIMITS, Offset(0), None);
-        let begin = std::time::Instant::now();
-        index.follow(&made.header, made.header_bytes).unwrap();
-        let each = begin.elapsed().as_nanos() as usize / spans.len();
-        let (header, held) = (made.header_bytes as usize / 100_000, index.bytes() / 100_000);
-        report += &format!("{size}: {each} ns, header {header} B, index {held} B a span; ");
-    }
-    panic!("{report}");
 }

@@ -313,9 +313,12 @@ impl Before {
         put_varint(out, chunk.last_ms.0.wrapping_sub(chunk.first_ms.0) as u64);
         put_varint(out, chunk.body_bytes.into());
         put_varint(out, chunk.spans_count.into());
+        let mut before = chunk.first_ms;
         for span in spans {
             if flags & REJECT == 0 {
                 out.extend_from_slice(&span.id.0.to_be_bytes());
+                put_varint(out, span.at.0.wrapping_sub(before.0) as u64);
+                before = span.at;
             }
             put_signed(out, span.offset.0.wrapping_sub(self.offset.0));
             self.offset = span.offset;
@@ -349,7 +352,7 @@ impl Before {
         let last_ms = EventMs(first_ms.0.wrapping_add(from.varint()? as i64));
         let body_bytes = from.u32()?;
         let spans_start = header.spans.len() as u32;
-        let spans_count = self.read_spans(from, reject, &mut header.spans)?;
+        let spans_count = self.read_spans(from, reject, first_ms, &mut header.spans)?;
         let (block, body_at) = self.read_place(flags, body_bytes, &header.blocks)?;
         let own = header.spans[spans_start as usize].id;
         let has_root = flags & HAS_ROOT != 0;
@@ -387,16 +390,22 @@ impl Before {
         &mut self,
         from: &mut Reader<'_>,
         reject: bool,
+        first_ms: EventMs,
         spans: &mut Vec<SpanHead>,
     ) -> Result<u32, Damage> {
         let count = from.u32()?;
         if count == 0 || count as usize > from.left() || (reject && count != 1) {
             return damage(format!("a chunk of {count} spans"));
         }
+        let mut at = first_ms;
         for _ in 0..count {
-            let id = IdKey(if reject { 0 } else { from.u64_raw()? });
+            let mut id = IdKey(0);
+            if !reject {
+                id = IdKey(from.u64_raw()?);
+                at = EventMs(at.0.wrapping_add(from.varint()? as i64));
+            }
             self.offset = Offset(self.offset.0.wrapping_add(from.signed()?));
-            spans.push(SpanHead { id, offset: self.offset });
+            spans.push(SpanHead { id, offset: self.offset, at });
         }
         Ok(count)
     }

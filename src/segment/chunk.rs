@@ -2,8 +2,9 @@
 //!
 //! A chunk holds the spans of one batch that share (project, trace, attach point), so
 //! they certainly belong to the same segment, and that lie closer together in event time
-//! than the shortest timeout, so no deadline can fall between two of them. That is why the
-//! index may take a chunk as a whole and still decide as if it had read span by span.
+//! than the shortest timeout, so that their segment cannot fall due between two of them. The
+//! index takes the spans of a batch in one by one, each at its own time; a chunk goes with its
+//! first span.
 
 use super::span::{FlagSplice, IdSplice, Span, Splice};
 use super::{EventMs, IdKey, Offset, TraceKey, body};
@@ -43,6 +44,8 @@ pub struct ChunkHead {
 pub struct SpanHead {
     pub id: IdKey,
     pub offset: Offset,
+    /// The shard's clock at its arrival: deadlines are decided span by span.
+    pub at: EventMs,
 }
 
 /// A chunk's body, read back from a block: what encoding needs.
@@ -137,7 +140,7 @@ impl Draft {
             kind: ChunkKind::Spans { has_root: span.is_segment_span },
             trace: TraceKey::of(span.project_id, &span.trace_id),
             attach: IdKey::of(&span.attach),
-            head: SpanHead { id, offset },
+            head: SpanHead { id, offset, at },
             at,
             splice: span.splice,
             trace_id: self.keep(span.trace_id.as_bytes()),
@@ -156,7 +159,7 @@ impl Draft {
             kind: ChunkKind::Reject,
             trace: NO_TRACE,
             attach: IdKey(0),
-            head: SpanHead { id: IdKey(0), offset: reject.offset },
+            head: SpanHead { id: IdKey(0), offset: reject.offset, at },
             at,
             splice: NO_SPLICE,
             trace_id: Piece::default(),

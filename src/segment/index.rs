@@ -152,12 +152,17 @@ impl Index {
         self.staged.extend(arrivals);
     }
 
-    /// Ends a rebuild: the chunks of all batches, carries included, enter in order of time,
+    /// Ends a rebuild: the spans of all batches, carries included, enter in order of time,
     /// because what is sealed depends on it.
     pub fn restored(&mut self) {
-        let mut staged = std::mem::take(&mut self.staged);
-        staged.sort_by_key(|arrival| (arrival.first_ms, arrival.first));
-        staged.iter().for_each(|arrival| self.sets.arrive(arrival));
+        let staged = std::mem::take(&mut self.staged);
+        self.enter(staged);
+    }
+
+    /// Spans enter one by one, each at its own time, whatever chunks and batches they are in.
+    fn enter(&mut self, mut arrivals: Vec<Arrival>) {
+        arrivals.sort_unstable_by_key(|arrival| (arrival.at, arrival.offset));
+        arrivals.iter().for_each(|arrival| self.sets.arrive(arrival));
     }
 
     /// Follows the chain by one batch: its `previous` must be the tip, its `start` the position.
@@ -166,7 +171,7 @@ impl Index {
             return Err(Broken);
         }
         let arrivals = self.take_in(header, header_bytes, Marks::default());
-        arrivals.iter().for_each(|arrival| self.sets.arrive(arrival));
+        self.enter(arrivals);
         self.indexed_ms = self.indexed_ms.max(Some(header.clock));
         self.position = header.next;
         self.tip = Some(header.id);
@@ -175,23 +180,24 @@ impl Index {
 
     fn take_in(&mut self, header: &Header, header_bytes: u32, marks: Marks) -> Vec<Arrival> {
         let placed = self.batches.add(header, header_bytes, marks);
-        let arrival = |(ordinal, id): (u32, u32)| {
+        let mut arrivals = Vec::with_capacity(header.spans.len());
+        for (ordinal, chunk) in placed {
             let head = &header.chunks[ordinal as usize];
-            let start = head.spans_start as usize;
-            let spans = &header.spans[start..start + head.spans_count as usize];
-            Arrival {
-                chunk: id,
-                kind: head.kind,
-                trace: head.trace,
-                attach: head.attach,
-                first_ms: head.first_ms,
-                last_ms: head.last_ms,
-                first: spans.first().map_or(header.start, |span| span.offset),
-                bytes: head.body_bytes.into(),
-                ids: spans.iter().map(|span| span.id).collect(),
+            for (nth, span) in header.spans_of(head).iter().enumerate() {
+                arrivals.push(Arrival {
+                    chunk,
+                    kind: head.kind,
+                    trace: head.trace,
+                    attach: head.attach,
+                    id: span.id,
+                    offset: span.offset,
+                    at: span.at,
+                    // The chunk's bytes count where its first span counts.
+                    bytes: if nth == 0 { head.body_bytes.into() } else { 0 },
+                });
             }
-        };
-        placed.into_iter().map(arrival).collect()
+        }
+        arrivals
     }
 
     /// The position moved without a batch (nothing but gaps): same tip.

@@ -21,18 +21,17 @@ const ROOT: u8 = 1;
 const HANGS: u8 = 2;
 const HELD: u8 = 4;
 
-/// A chunk on its way in.
+/// A span on its way in.
 pub struct Arrival {
+    /// The chunk that it is in, and how many bytes that brings: 0 but for a chunk's first span.
     pub chunk: u32,
+    pub bytes: u64,
     pub kind: ChunkKind,
     pub trace: TraceKey,
     pub attach: IdKey,
-    pub first_ms: EventMs,
-    pub last_ms: EventMs,
-    /// Offset of its first span.
-    pub first: Offset,
-    pub bytes: u64,
-    pub ids: Vec<IdKey>,
+    pub id: IdKey,
+    pub offset: Offset,
+    pub at: EventMs,
 }
 
 /// A set on its way out.
@@ -112,60 +111,78 @@ impl Sets {
         }
     }
 
+    /// Takes in one span. Spans come in order of time.
     pub fn arrive(&mut self, arrival: &Arrival) {
         let ChunkKind::Spans { has_root } = arrival.kind else {
             return self.arrive_reject(arrival);
         };
-        self.seal_overdue(arrival);
-        let mut set = self.node(arrival.trace, arrival.attach, arrival.first_ms);
-        self.flag(arrival.trace, arrival.attach, HELD | (u8::from(has_root) * ROOT));
-        for &id in &arrival.ids {
-            if id != arrival.attach {
-                let other = self.node(arrival.trace, id, arrival.first_ms);
-                self.flag(arrival.trace, id, HANGS);
-                set = self.unite(set, other);
-            }
+        if self.is_sealed(arrival.chunk) {
+            // Its chunk went off with its first span (age, size): the chunk is the unit.
+            return self.join(arrival);
         }
-        self.add_chunk(set, arrival, has_root);
+        self.seal_overdue(arrival, arrival.attach);
+        self.seal_overdue(arrival, arrival.id);
+        let is_root = has_root && arrival.id == arrival.attach;
+        let mut set = self.node(arrival.trace, arrival.attach, arrival.at);
+        self.flag(arrival.trace, arrival.attach, HELD | (u8::from(is_root) * ROOT));
+        if arrival.id != arrival.attach {
+            let other = self.node(arrival.trace, arrival.id, arrival.at);
+            self.flag(arrival.trace, arrival.id, HANGS);
+            set = self.unite(set, other);
+        }
+        self.add_chunk(set, arrival, is_root);
     }
 
-    fn add_chunk(&mut self, number: u32, arrival: &Arrival, has_root: bool) {
-        self.spans += arrival.ids.len() as u64;
-        self.set_of.insert(arrival.chunk, number);
+    fn is_sealed(&self, chunk: u32) -> bool {
+        let set = self.set_of.get(&chunk).and_then(|number| self.sets[*number as usize].as_ref());
+        set.is_some_and(|set| set.sealed.is_some())
+    }
+
+    /// One more span of a chunk whose set is sealed already.
+    fn join(&mut self, arrival: &Arrival) {
+        let Some(&number) = self.set_of.get(&arrival.chunk) else { return };
+        if let Some(set) = self.sets[number as usize].as_mut() {
+            set.spans += 1;
+            self.spans += 1;
+        }
+    }
+
+    fn add_chunk(&mut self, number: u32, arrival: &Arrival, is_root: bool) {
+        let is_new = self.set_of.insert(arrival.chunk, number).is_none();
         let Some(set) = self.sets[number as usize].as_mut() else { return };
-        set.chunks.push(arrival.chunk);
-        set.spans += arrival.ids.len() as u32;
+        if is_new {
+            set.chunks.push(arrival.chunk);
+        }
+        set.spans += 1;
+        self.spans += 1;
         set.bytes += arrival.bytes;
-        set.first_ms = set.first_ms.min(arrival.first_ms);
-        set.last_ms = set.last_ms.max(arrival.last_ms);
-        set.has_root |= has_root;
-        let too_large = set.bytes > self.limits.max_bytes;
-        if too_large {
-            self.seal(number, Reason::Size, arrival.last_ms);
+        set.first_ms = set.first_ms.min(arrival.at);
+        set.last_ms = set.last_ms.max(arrival.at);
+        set.has_root |= is_root;
+        if set.bytes > self.limits.max_bytes {
+            self.seal(number, Reason::Size, arrival.at);
         }
         self.queue(number);
     }
 
     fn arrive_reject(&mut self, arrival: &Arrival) {
-        let number = self.new_set(arrival.trace, arrival.first_ms);
+        let number = self.new_set(arrival.trace, arrival.at);
         self.add_chunk(number, arrival, false);
         if let Some(set) = self.sets[number as usize].as_mut() {
-            let (reason, due_ms) = (Reason::IdleWithoutRoot, arrival.first_ms);
+            let (reason, due_ms) = (Reason::IdleWithoutRoot, arrival.at);
             set.sealed = Some(Sealed { name: None, reason, due_ms });
         }
         self.queue(number);
     }
 
-    /// Sets that the chunk would join, but whose deadline passed before it came.
-    fn seal_overdue(&mut self, arrival: &Arrival) {
-        for &id in arrival.ids.iter().chain([&arrival.attach]) {
-            let Some(node) = self.nodes.get(&(arrival.trace, id)) else { continue };
-            let number = node.set;
-            let Some(set) = &self.sets[number as usize] else { continue };
-            let (due_ms, reason) = set.deadline(&self.limits);
-            if due_ms <= arrival.first_ms {
-                self.seal(number, reason, due_ms);
-            }
+    /// The set that the span would join by `id`, if its deadline passed before the span came.
+    fn seal_overdue(&mut self, arrival: &Arrival, id: IdKey) {
+        let Some(node) = self.nodes.get(&(arrival.trace, id)) else { return };
+        let number = node.set;
+        let Some(set) = &self.sets[number as usize] else { return };
+        let (due_ms, reason) = set.deadline(&self.limits);
+        if due_ms <= arrival.at {
+            self.seal(number, reason, due_ms);
         }
     }
 
