@@ -104,6 +104,7 @@ pub struct Taken {
     pub state: State,
     /// By first offset.
     pub listed: Vec<Listed>,
+    /// By batch.
     pub marks: Vec<(BatchId, Marks)>,
 }
 

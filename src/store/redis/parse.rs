@@ -91,7 +91,9 @@ pub fn taken(reply: &Reply) -> Option<Option<Taken>> {
         Reply::Bytes(bytes) => Some((BatchId::parse(pair[0].text()?)?, Marks(bytes.clone()))),
         _ => None,
     };
-    let marks = marks.chunks_exact(2).map(one).collect::<Option<Vec<_>>>()?;
+    let mut marks = marks.chunks_exact(2).map(one).collect::<Option<Vec<_>>>()?;
+    // A hash has no order of its own; the contract has one.
+    marks.sort_unstable_by_key(|(id, _)| *id);
     Some(Some(Taken { state, listed: listed(l)?, marks }))
 }
 
