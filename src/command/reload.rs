@@ -1,6 +1,0 @@
-//! `spanbufd reload`.
-
-/// Runs the subcommand with the arguments behind its name.
-pub fn run(_args: &[String]) -> i32 {
-    todo!()
-}
