@@ -5,7 +5,9 @@
 . "$(dirname "$0")/lib/common.sh"
 
 span() {
-    printf '{"raw":"{\\"project_id\\":1,\\"trace_id\\":\\"%s\\",\\"span_id\\":\\"%s\\"%s}","key":"%s","at_ms":%s}\n' \
+    ids='\\"project_id\\":1,\\"trace_id\\":\\"%s\\",\\"span_id\\":\\"%s\\"'
+    # shellcheck disable=SC2059
+    printf "{\"raw\":\"{$ids%s}\",\"key\":\"%s\",\"at_ms\":%s}\n" \
         "$1" "$2" "${4:+,\\\"parent_span_id\\\":\\\"$4\\\"}" "$1" "$3"
 }
 segments() {

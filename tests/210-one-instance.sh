@@ -1,6 +1,6 @@
 #!/bin/sh
-# A second instance of the same name is refused with 78 and disturbs nothing; a board left by a crash
-# is taken over.
+# A second instance of the same name is refused with 78 and disturbs nothing; a board that a crash
+# left is taken over.
 # kafka: mock
 . "$(dirname "$0")/lib/common.sh"
 

@@ -18,7 +18,10 @@ skipped=0
 LOGS=$(mktemp -d "${TMPDIR:-/tmp}/spanbufd-run.XXXXXX")
 APACHE_PID=
 clean_up() {
-    if [ -n "$APACHE_PID" ]; then kill -TERM "$APACHE_PID" 2>/dev/null || true; wait "$APACHE_PID" || true; fi
+    if [ -n "$APACHE_PID" ]; then
+        kill -TERM "$APACHE_PID" 2>/dev/null || true
+        wait "$APACHE_PID" || true
+    fi
     rm -rf "$LOGS"
 }
 trap clean_up EXIT
@@ -131,7 +134,7 @@ skip_apache() {
     else
         skipped_one "$1 on apache"
     fi
-    [ -n "${SAID:-}" ] || echo "!!! NO APACHE KAFKA HERE (Maven Central out of reach?): HALF OF THE TESTS IS SKIPPED !!!"
+    [ -n "${SAID:-}" ] || echo "!!! NO APACHE KAFKA HERE: HALF OF THE KAFKA TESTS IS SKIPPED !!!"
     SAID=1
 }
 

@@ -79,6 +79,9 @@ pub struct Config {
     pub max_flush_segments: u32,
     /// Per flusher.
     pub max_index_bytes: u64,
+    /// Time that a flusher may be behind.
+    pub backpressure: Duration,
+    pub max_memory_percentage: u32,
     pub redis_ttl: Duration,
     pub validate: Validate,
     pub compression: Compression,
@@ -147,6 +150,8 @@ fn unset() -> Config {
         max_segment_age: Duration::ZERO,
         max_flush_segments: 0,
         max_index_bytes: 0,
+        backpressure: Duration::ZERO,
+        max_memory_percentage: 0,
         redis_ttl: Duration::ZERO,
         validate: Validate::Ids,
         compression: Compression::None,

@@ -167,6 +167,11 @@ pub static TABLE: &[Row] = &[
     row("max-index-bytes", kind!(Size max_index_bytes 64 * KIB, 1024 * GIB), "512MiB", Reload,
         "memory of one flusher's index"),
 
+    row("backpressure-seconds", kind!(Seconds backpressure 100, HOUR), "10", Reload,
+        "time a flusher may be behind before a pause"),
+    row("max-memory-percentage", kind!(Count max_memory_percentage 1, 100), "80", Reload,
+        "share of Redis's memory at which reading pauses"),
+
     row("shutdown-timeout", kind!(Seconds shutdown_timeout 100, HOUR), "30", Reload,
         "time for an orderly stop; then the rest is killed"),
     row("rebalance-timeout", kind!(Seconds rebalance_timeout 100, 270_000), "30", Reload,

@@ -291,6 +291,11 @@ impl Index {
         self.indexed_ms
     }
 
+    /// Bytes of its batches in the store. Linear in the number of batches.
+    pub fn stored_bytes(&self) -> u64 {
+        self.batches.stored_bytes()
+    }
+
     /// The live batches, in no order.
     pub fn batch_ids(&self) -> Vec<BatchId> {
         self.batches.ids()

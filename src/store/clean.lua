@@ -1,6 +1,6 @@
 -- Replaces sparse batches by their carry: P7, only if nothing was settled in them meanwhile.
 --
--- KEYS  p, l, d, the carry's value (written just before by a plain SET), then the value of each batch
+-- KEYS  p, l, d, the carry's value (written just before by a plain SET), then each batch's value
 -- ARGV  epoch, ttl in seconds, the carry's length, member and score, then for each batch: id,
 --       member, the marks that it must still have ('' none)
 -- Reply 'done' | 'refused' | 'novalue'

@@ -1,7 +1,7 @@
 -- Records what is settled: P7, exactly the chunks that are done with.
 --
 -- KEYS  p, l, d, then the value of each batch
--- ARGV  epoch, ttl in seconds, then for each batch: id, member of l, marks ('' when nothing is left)
+-- ARGV  epoch, ttl in seconds, then for each batch: id, member of l, marks ('': nothing is left)
 -- Reply 'done' | 'refused'
 --
 -- Touches only batches that l lists, moves the counters by what was really added or removed, and

@@ -84,7 +84,8 @@ start_spanbufd() {
     started "$DAEMON"
 }
 
-# stop_spanbufd [SECONDS]: status 0, no child left, no board left, no word in the log that must not be.
+# stop_spanbufd [SECONDS]: status 0, no child and no board left, and no word in the log that must
+# not be there.
 stop_spanbufd() {
     children=$(cat "/proc/$DAEMON/task/$DAEMON/children" 2>/dev/null || true)
     kill -TERM "$DAEMON" || fail "the daemon was gone before it was stopped"

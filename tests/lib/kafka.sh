@@ -69,7 +69,10 @@ EOF
 }
 
 free_port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
 }
 
 # start_apache FOLDER: one node in KRaft mode; sets APACHE (address) and APACHE_PID.

@@ -46,8 +46,8 @@ const TURN: Duration = Duration::from_millis(20);
 const SPEC: Spec = Spec {
     name: "demo",
     synopsis: "[--duration SECONDS] [--seed N]",
-    about: "Runs the daemon against a private redis-server and a mock of Kafka, shows what it does, \
-            and leaves nothing behind.",
+    about: "Runs the daemon against a private redis-server and a mock of Kafka, shows what it \
+            does, and leaves nothing behind.",
     accepts: Accepts::Only(&[]),
     free_max: 0,
 };

@@ -230,6 +230,10 @@ impl Batches {
         self.batches.len()
     }
 
+    pub fn stored_bytes(&self) -> u64 {
+        self.batches.values().map(|live| live.stored_bytes).sum()
+    }
+
     pub fn ids(&self) -> Vec<BatchId> {
         self.batches.keys().copied().collect()
     }

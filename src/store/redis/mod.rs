@@ -56,6 +56,8 @@ pub struct RedisStore {
 pub struct Memory {
     pub used_bytes: u64,
     pub max_bytes: u64,
+    /// Memory of the machine that it runs on.
+    pub host_bytes: u64,
 }
 
 impl RedisStore {
@@ -74,7 +76,11 @@ impl RedisStore {
     pub fn memory(&mut self) -> Result<Memory> {
         let info = self.info()?;
         let number = |key| parse::info(&info, key).and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok(Memory { used_bytes: number("used_memory"), max_bytes: number("maxmemory") })
+        Ok(Memory {
+            used_bytes: number("used_memory"),
+            max_bytes: number("maxmemory"),
+            host_bytes: number("total_system_memory"),
+        })
     }
 
     fn info(&mut self) -> Result<String> {

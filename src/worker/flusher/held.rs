@@ -8,7 +8,7 @@ use super::{Desk, clock};
 use crate::board::words::ShardWord;
 use crate::error::Result;
 use crate::segment::batch::{self, CarriedChunk, Header};
-use crate::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks};
+use crate::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks, Reason};
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::{Clean, Epoch, Fenced, Life, Listed, State, Store, Taken};
 use crate::sys::{random, time};
@@ -29,6 +29,9 @@ const HEADERS_PER_PAGE: usize = 256;
 
 /// How often a shard without a life is asked for.
 const TAKE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The value of the board's word `paused` that says so.
+const PAUSED_FOR_MEMORY: u64 = 5;
 
 /// After an epoch was lost: two believers must not steal a shard from each other for ever.
 const RETAKE_FIRST: Duration = Duration::from_secs(1);
@@ -270,6 +273,26 @@ impl Held {
         // newest indexed time everything is certain, beyond it only without a backlog.
         let now = if behind { owned.index.indexed_ms().map_or(now, |at| at.min(now)) } else { now };
         owned.index.due(now, desk.config.max_flush_segments as usize, room)
+    }
+
+    /// The oldest open segments, before their time: only to make room.
+    pub fn oldest(&mut self, desk: &Desk<'_>) -> Vec<DueSegment> {
+        match &mut self.owned {
+            Some(owned) if !self.leaving => {
+                owned.index.oldest(desk.config.max_flush_segments as usize, Reason::Pressure)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn stored_bytes(&self) -> u64 {
+        self.owned.as_ref().map_or(0, |owned| owned.index.stored_bytes())
+    }
+
+    /// Ingest has paused the shard because the store's memory is short.
+    pub fn waits_for_memory(&self, desk: &Desk<'_>) -> bool {
+        let slot = desk.berth.board.shard(self.shard);
+        slot.is_some_and(|slot| slot.get(ShardWord::Paused) == PAUSED_FOR_MEMORY)
     }
 
     /// How long until the next deadline, by the shard's clock.

@@ -14,7 +14,7 @@ mod round;
 
 use crate::board::words::{ShardWord, WaitingFor, WorkerWord};
 use crate::config::Config;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kafka::producer::Producer;
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
@@ -30,6 +30,12 @@ const SLEEP_MAX: Duration = Duration::from_millis(20);
 
 /// Bytes produced and not yet acknowledged, at most, counted raw (the client's queue is larger).
 const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
+
+/// Between two early flushes: what was flushed must have time to be settled.
+const ROOM_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Early flushes help only when at least one part in this many of the store's memory is ours.
+const OUR_SHARE_MIN: u64 = 4;
 
 /// How often the board is searched for shards meant for us.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
@@ -84,6 +90,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         held: Vec::new(),
         flights: Flights::new(),
         searched_at: Duration::ZERO,
+        made_room_at: Duration::ZERO,
     });
     loop {
         flusher.turn()?;
@@ -98,6 +105,7 @@ struct Flusher<'a> {
     held: Vec<Held>,
     flights: Flights,
     searched_at: Duration,
+    made_room_at: Duration,
 }
 
 impl Flusher<'_> {
@@ -140,6 +148,7 @@ impl Flusher<'_> {
             self.desk.berth.beat();
         }
         self.flush()?;
+        self.make_room(now)?;
         for held in &mut self.held {
             held.settle(&mut self.desk)?;
             if !self.flights.any(held.shard) {
@@ -216,6 +225,39 @@ impl Flusher<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Flushes the oldest segments early while the index is over its bound, or the store is short
+    /// of memory and a good part of that is ours. Where others fill the store it would not help.
+    fn make_room(&mut self, now: Duration) -> Result<()> {
+        if self.flights.bytes() > 0 || now.saturating_sub(self.made_room_at) < ROOM_INTERVAL {
+            return Ok(());
+        }
+        let index_bytes: u64 = self.held.iter().map(Held::index_bytes).sum();
+        let index_full = index_bytes > self.desk.config.max_index_bytes;
+        let short = self.held.iter().any(|held| held.waits_for_memory(&self.desk));
+        if !index_full && !(short && self.store_is_ours()?) {
+            return Ok(());
+        }
+        self.made_room_at = now;
+        for held in &mut self.held {
+            let oldest = held.oldest(&self.desk);
+            if !oldest.is_empty() {
+                round::start(&mut self.desk, held, &mut self.flights, oldest)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn store_is_ours(&mut self) -> Result<bool> {
+        let ours: u64 = self.held.iter().map(Held::stored_bytes).sum();
+        let used = self.desk.store.memory()?.used_bytes;
+        let is_ours = ours.saturating_mul(OUR_SHARE_MIN) >= used;
+        if !is_ours {
+            let why = Error::temporary(format!("we hold {ours} of {used} bytes"));
+            self.desk.troubles.warn("Redis is filled by others; nothing is flushed early", &why);
+        }
+        Ok(is_ours)
     }
 
     /// Serves the producer and turns its outcomes into settled chunks, or into work again.

@@ -3,16 +3,17 @@
 //! Everything that can fail for one shard is kept to that shard; what fails for all (the store
 //! is away) leaves each shard where it is, to be tried again.
 
+use super::pressure::Memory;
 use super::shard::{Pause, Phase, Shard, Taken};
 use crate::board::words::{OwnershipWord, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kafka::consumer::{Committed, Consumer, Message};
 use crate::segment::{Offset, ShardId};
 use crate::store::redis::RedisStore;
-use crate::store::{Append, Appended, Begun, Identity, Life, State, Store};
-use crate::sys::{random, time};
+use crate::store::{Append, Appended, Identity, Store};
+use crate::sys::time;
 use crate::worker::{Backoff, Berth, Repeats};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,17 +22,17 @@ use std::time::Duration;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
-const HOLDER_GRACE: Duration = Duration::from_secs(1);
+pub(super) const HOLDER_GRACE: Duration = Duration::from_secs(1);
 
 /// Bound of one question to Kafka.
-const KAFKA_WAIT: Duration = Duration::from_secs(2);
+pub(super) const KAFKA_WAIT: Duration = Duration::from_secs(2);
 
 pub struct Desk<'a> {
     pub config: &'a Config,
     pub berth: &'a Berth<'a>,
-    store: RedisStore,
-    shards: BTreeMap<ShardId, Shard>,
-    identity: Option<Identity>,
+    pub(super) store: RedisStore,
+    pub(super) shards: BTreeMap<ShardId, Shard>,
+    pub(super) identity: Option<Identity>,
     /// Counts assignments, so that readers of the board can tell the newest.
     generation: u64,
     looked_at: Duration,
@@ -40,9 +41,11 @@ pub struct Desk<'a> {
     stopping: bool,
     /// When a leaving shard is given up on: `rebalance-timeout` after the revocation.
     leave_by: Duration,
-    store_backoff: Backoff,
-    kafka_backoff: Backoff,
-    troubles: Repeats,
+    pub(super) store_backoff: Backoff,
+    pub(super) kafka_backoff: Backoff,
+    pub(super) troubles: Repeats,
+    pub(super) memory: Memory,
+    pub(super) memory_short: bool,
 }
 
 impl<'a> Desk<'a> {
@@ -68,6 +71,8 @@ impl<'a> Desk<'a> {
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
             troubles: Repeats::new(),
+            memory: Memory::default(),
+            memory_short: false,
         }
     }
 
@@ -297,7 +302,7 @@ impl<'a> Desk<'a> {
 
     /// No answer is known: each shard keeps its batch and tries the same again.
     fn store_failed(&mut self, ids: &[ShardId], error: Error) -> Result<()> {
-        if error.kind() == crate::error::Kind::Config {
+        if error.kind() == Kind::Config {
             return Err(error);
         }
         for id in ids {
@@ -319,11 +324,13 @@ impl<'a> Desk<'a> {
     pub fn look_after(&mut self, consumer: &Consumer) -> Result<()> {
         let now = time::monotonic();
         self.note_holders(now);
+        self.hold_back(now);
         self.find(consumer, now)?;
         self.flow(consumer, now)?;
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = now;
             self.compare()?;
+            self.look_at_memory();
         }
         if now.saturating_sub(self.committed_at) >= self.config.commit_interval {
             self.committed_at = now;
@@ -339,182 +346,6 @@ impl<'a> Desk<'a> {
                 shard.held_at = now;
             }
         }
-    }
-
-    /// Asks Kafka and the store where the shards stand that nobody knows of yet.
-    fn find(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
-        let wanted: Vec<ShardId> = self
-            .shards
-            .values()
-            .filter(|shard| shard.phase == Phase::Finding && shard.held_at == now)
-            .map(|shard| shard.id)
-            .collect();
-        if wanted.is_empty() || !self.kafka_backoff.is_over(now) || !self.store_backoff.is_over(now)
-        {
-            return Ok(());
-        }
-        match self.find_all(consumer, &wanted) {
-            Ok(()) => {
-                self.kafka_backoff.worked();
-                Ok(())
-            }
-            Err(error) if error.kind() == crate::error::Kind::Temporary => {
-                self.kafka_backoff.failed(time::monotonic());
-                self.troubles.warn("cannot find where to read", &error);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn find_all(&mut self, consumer: &Consumer, wanted: &[ShardId]) -> Result<()> {
-        let identity = self.identity(consumer)?;
-        let committed = consumer.committed(wanted, KAFKA_WAIT)?;
-        let states = self.store.look(wanted)?;
-        for ((id, committed), state) in committed.into_iter().zip(states) {
-            let committed = committed.map(|committed| committed.offset);
-            if let Some(state) = &state {
-                check_identity(id, &state.identity, &identity, &self.config.namespace)?;
-            }
-            let state = self.settle_position(consumer, id, committed, state, &identity)?;
-            self.adopt(id, &state);
-            self.berth.beat();
-        }
-        Ok(())
-    }
-
-    /// Decides where a shard begins. The committed offset is the floor: without a life a new
-    /// one begins there (P6), and a position below it means that all the store holds is delivered.
-    fn settle_position(
-        &mut self,
-        consumer: &Consumer,
-        id: ShardId,
-        committed: Option<Offset>,
-        state: Option<State>,
-        identity: &Identity,
-    ) -> Result<State> {
-        let floor = match committed {
-            Some(floor) => floor,
-            None => self.first_floor(consumer, id, state.is_some())?,
-        };
-        if let Some(shard) = self.shards.get_mut(&id) {
-            shard.committed = Some(floor);
-        }
-        self.slot(id).set_offset(ShardWord::Committed, Some(floor));
-        match state {
-            Some(state) if committed.is_some() && state.position >= floor => Ok(state),
-            state => self.begin(id, identity, floor, state.map(|state| state.life)),
-        }
-    }
-
-    /// Nothing is committed: a group's very first start, or, where the store has a position, a
-    /// topic that was deleted and made again. What it resolves to is committed before anything
-    /// is read, so that a crash resolves it to the same.
-    fn first_floor(&mut self, consumer: &Consumer, id: ShardId, again: bool) -> Result<Offset> {
-        let floor = if again {
-            log::warn!(
-                "partition {id}: nothing is committed though the store has a position: the topic \
-                 was made anew; reading from its beginning"
-            );
-            consumer.watermarks(id, KAFKA_WAIT)?.0
-        } else {
-            consumer.start_from(id, KAFKA_WAIT)?
-        };
-        consumer.commit(&[(id, committed(floor))], true)?;
-        Ok(floor)
-    }
-
-    fn begin(
-        &mut self,
-        id: ShardId,
-        identity: &Identity,
-        floor: Offset,
-        replaces: Option<Life>,
-    ) -> Result<State> {
-        let life = Life(random::bits128()?);
-        match self.store.begin(id, identity, life, floor, replaces)? {
-            Begun::New(state) => {
-                self.slot(id).add(ShardWord::Lives, 1);
-                log::info!("shard {id}: a new life begins at offset {floor}");
-                Ok(state)
-            }
-            Begun::Found(state) => {
-                check_identity(id, &state.identity, identity, &self.config.namespace)?;
-                Ok(state)
-            }
-        }
-    }
-
-    fn adopt(&mut self, id: ShardId, state: &State) {
-        if let Some(shard) = self.shards.get_mut(&id) {
-            shard.adopt(state);
-            self.slot(id).set_offset(ShardWord::Position, Some(state.position));
-        }
-    }
-
-    fn identity(&mut self, consumer: &Consumer) -> Result<Identity> {
-        if let Some(identity) = &self.identity {
-            return Ok(identity.clone());
-        }
-        let Some(cluster) = consumer.cluster_id(KAFKA_WAIT) else {
-            return Err(Error::temporary("no broker has answered yet"));
-        };
-        let identity = Identity {
-            cluster,
-            topic: self.config.input_topic.clone(),
-            group: self.config.group_id.clone(),
-        };
-        self.identity = Some(identity.clone());
-        Ok(identity)
-    }
-
-    /// Starts what is found and held, pauses what may not flow.
-    fn flow(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
-        let mut start = Vec::new();
-        let mut pause = Vec::new();
-        for shard in self.shards.values_mut() {
-            let held = now.saturating_sub(shard.held_at) <= HOLDER_GRACE;
-            let idle = shard.pending.is_none() && !shard.has_draft();
-            match shard.phase {
-                Phase::Starting if held => start.push((shard.id, shard.position)),
-                Phase::Flowing if !held && idle => shard.phase = Phase::Starting,
-                _ => {}
-            }
-            shard.clock.freeze(shard.phase != Phase::Flowing, now);
-            if shard.open && shard.phase != Phase::Flowing {
-                shard.open = false;
-                pause.push(shard.id);
-            }
-        }
-        if !pause.is_empty() {
-            consumer.pause(&pause)?;
-        }
-        self.start(consumer, &start)
-    }
-
-    fn start(&mut self, consumer: &Consumer, positions: &[(ShardId, Offset)]) -> Result<()> {
-        let stranded =
-            |(id, _): &(ShardId, Offset)| self.shards.get(id).is_some_and(|shard| shard.stranded);
-        let (stranded, sound): (Vec<_>, Vec<_>) = positions.iter().copied().partition(stranded);
-        let mut started = Vec::new();
-        if !stranded.is_empty() {
-            consumer.restart(&stranded)?;
-            started.extend(stranded.iter().map(|(id, _)| *id));
-        }
-        if !sound.is_empty() {
-            match consumer.start(&sound, KAFKA_WAIT) {
-                Ok(ready) => started.extend(ready),
-                Err(error) => self.troubles.warn("cannot seek to the positions", &error),
-            }
-        }
-        for id in started {
-            if let Some(shard) = self.shards.get_mut(&id) {
-                shard.phase = Phase::Flowing;
-                shard.open = true;
-                shard.stranded = false;
-            }
-        }
-        Ok(())
     }
 
     /// A quiet shard must notice the loss of the store, too.
@@ -612,12 +443,11 @@ impl<'a> Desk<'a> {
             let Some(slot) = self.berth.board.shard(shard.id) else { continue };
             slot.set(ShardWord::Clock, shard.safe_clock(now).map_or(0, |at| at.0.max(0) as u64));
             slot.set(ShardWord::Frozen, u64::from(shard.phase != Phase::Flowing));
-            let held = now.saturating_sub(shard.held_at) <= HOLDER_GRACE;
-            let pause = match shard.phase {
-                _ if !held => Pause::NoHolder,
-                Phase::Flowing => Pause::Flowing,
-                Phase::Refused => Pause::Refused,
-                Phase::Finding | Phase::Starting | Phase::Leaving => Pause::Starting,
+            let pause = match (shard.hold, shard.phase) {
+                (Some(hold), _) => hold,
+                (None, Phase::Flowing) => Pause::Flowing,
+                (None, Phase::Refused) => Pause::Refused,
+                (None, Phase::Finding | Phase::Starting | Phase::Leaving) => Pause::Starting,
             };
             slot.set(ShardWord::Paused, pause as u64);
         }
@@ -631,7 +461,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Only shards that have a slot are ever kept, so a missing slot is a bug.
-    fn slot(&self, id: ShardId) -> ShardSlot<'a> {
+    pub(super) fn slot(&self, id: ShardId) -> ShardSlot<'a> {
         match self.berth.board.shard(id) {
             Some(slot) => slot,
             None => panic!("shard {id} was taken without a slot on the board"),
@@ -639,24 +469,11 @@ impl<'a> Desk<'a> {
     }
 }
 
-fn committed(offset: Offset) -> Committed {
+pub(super) fn committed(offset: Offset) -> Committed {
     Committed { offset, metadata: String::new() }
 }
 
 fn list(shards: &[ShardId]) -> String {
     let names: Vec<String> = shards.iter().map(ShardId::to_string).collect();
     names.join(",")
-}
-
-/// Another cluster, topic or group under our keys is never taken over.
-fn check_identity(id: ShardId, found: &Identity, ours: &Identity, namespace: &str) -> Result<()> {
-    if found == ours {
-        return Ok(());
-    }
-    Err(Error::config(format!(
-        "the keys of shard {id} in namespace {namespace} belong to topic {} of cluster {}, read by \
-         group {}; we read topic {} of cluster {} as group {}; give this instance a namespace of \
-         its own",
-        found.topic, found.cluster, found.group, ours.topic, ours.cluster, ours.group
-    )))
 }

@@ -7,6 +7,9 @@
 //! (P5, P6).
 
 mod desk;
+mod finding;
+mod flow;
+mod pressure;
 mod shard;
 
 use crate::config::Config;

@@ -72,7 +72,8 @@ impl Memory {
             return false;
         }
         let share = u128::from(used) * 100 / u128::from(limit);
-        let bound = if self.short { percentage.saturating_sub(HYSTERESIS_PERCENT) } else { percentage };
+        let bound =
+            if self.short { percentage.saturating_sub(HYSTERESIS_PERCENT) } else { percentage };
         self.short = share > u128::from(bound);
         self.short
     }

@@ -4,6 +4,7 @@
 //! life, a missing holder), it leaves that phase, all that still arrives for it is thrown
 //! away, and it comes back through a seek to its position (P5).
 
+use super::pressure::Pressure;
 use crate::config::Config;
 use crate::error::Result;
 use crate::kafka::consumer::Message;
@@ -39,6 +40,8 @@ pub enum Pause {
     Starting = 1,
     Refused = 2,
     NoHolder = 3,
+    Backpressure = 4,
+    Memory = 5,
 }
 
 /// What reading one message did to its shard.
@@ -71,6 +74,9 @@ pub struct Shard {
     pub recommit: bool,
     /// When a flusher last held the shard (monotonic).
     pub held_at: Duration,
+    /// Why it may not be read now, if it may not.
+    pub hold: Option<Pause>,
+    pub pressure: Pressure,
     /// Its position was out of range: it takes a new fetcher to start it again.
     pub stranded: bool,
     /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
@@ -113,6 +119,8 @@ impl Shard {
             committed: None,
             recommit: false,
             held_at: now,
+            hold: Some(Pause::NoHolder),
+            pressure: Pressure::default(),
             stranded: false,
             open: false,
             draft: Draft::new(spread.max(1)),

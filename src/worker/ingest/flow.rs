@@ -1,0 +1,127 @@
+//! What flows and what waits: holders, backpressure and memory decide, per shard.
+
+use super::desk::{Desk, HOLDER_GRACE, KAFKA_WAIT};
+use super::pressure::Facts;
+use super::shard::{Pause, Phase};
+use crate::board::words::{ShardWord, WorkerWord};
+use crate::board::{Board, ShardSlot};
+use crate::config::Config;
+use crate::error::Result;
+use crate::kafka::consumer::Consumer;
+use crate::segment::{EventMs, Offset, ShardId};
+use crate::sys::time;
+use std::time::Duration;
+
+impl Desk<'_> {
+    /// Decides which shards may not be read, and says so once per change.
+    pub(super) fn hold_back(&mut self, now: Duration) {
+        let board = self.berth.board;
+        for shard in self.shards.values_mut() {
+            let Some(slot) = board.shard(shard.id) else { continue };
+            let held = now.saturating_sub(shard.held_at) <= HOLDER_GRACE;
+            let facts = facts(self.config, board, slot);
+            let behind = shard.pressure.holds(&facts, self.config.backpressure, now);
+            let hold = match () {
+                () if !held => Some(Pause::NoHolder),
+                () if self.memory_short => Some(Pause::Memory),
+                () if behind => Some(Pause::Backpressure),
+                () => None,
+            };
+            if hold != shard.hold && (held || shard.hold.is_some()) {
+                say_hold(shard.id, hold);
+            }
+            shard.hold = hold;
+        }
+    }
+
+    /// Whether the store's memory is short: of its own limit, or of the host's where it has none.
+    pub(super) fn look_at_memory(&mut self) {
+        if !self.store_backoff.is_over(time::monotonic()) {
+            return;
+        }
+        let Ok(memory) = self.store.memory() else { return };
+        let limit = if memory.max_bytes > 0 { memory.max_bytes } else { memory.host_bytes };
+        let percentage = self.config.max_memory_percentage.into();
+        self.memory_short = self.memory.is_short(memory.used_bytes, limit, percentage);
+    }
+
+    /// Starts what is found and held, pauses what may not flow.
+    pub(super) fn flow(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
+        let mut start = Vec::new();
+        let mut pause = Vec::new();
+        for shard in self.shards.values_mut() {
+            let idle = shard.pending.is_none() && !shard.has_draft();
+            match shard.phase {
+                Phase::Starting if shard.hold.is_none() => {
+                    start.push((shard.id, shard.position));
+                }
+                Phase::Flowing if shard.hold.is_some() && idle => shard.phase = Phase::Starting,
+                _ => {}
+            }
+            shard.clock.freeze(shard.phase != Phase::Flowing, now);
+            if shard.open && shard.phase != Phase::Flowing {
+                shard.open = false;
+                pause.push(shard.id);
+            }
+        }
+        if !pause.is_empty() {
+            consumer.pause(&pause)?;
+        }
+        self.start(consumer, &start)
+    }
+
+    fn start(&mut self, consumer: &Consumer, positions: &[(ShardId, Offset)]) -> Result<()> {
+        let stranded =
+            |(id, _): &(ShardId, Offset)| self.shards.get(id).is_some_and(|shard| shard.stranded);
+        let (stranded, sound): (Vec<_>, Vec<_>) = positions.iter().copied().partition(stranded);
+        let mut started = Vec::new();
+        if !stranded.is_empty() {
+            consumer.restart(&stranded)?;
+            started.extend(stranded.iter().map(|(id, _)| *id));
+        }
+        if !sound.is_empty() {
+            match consumer.start(&sound, KAFKA_WAIT) {
+                Ok(ready) => started.extend(ready),
+                Err(error) => self.troubles.warn("cannot seek to the positions", &error),
+            }
+        }
+        for id in started {
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.phase = Phase::Flowing;
+                shard.open = true;
+                shard.stranded = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the board says of the flusher behind a shard.
+fn facts(config: &Config, board: &Board, slot: ShardSlot<'_>) -> Facts {
+    let event_ms = |word| match slot.get(word) {
+        0 => None,
+        at => Some(EventMs(at as i64)),
+    };
+    let index_full = slot.holder().is_some_and(|flusher| {
+        board.flusher(flusher).get(WorkerWord::IndexBytes) > config.max_index_bytes
+    });
+    Facts {
+        clock: event_ms(ShardWord::Clock),
+        next_due: event_ms(ShardWord::NextDueMs),
+        position: slot.offset(ShardWord::Position),
+        indexed: slot.offset(ShardWord::Indexed),
+        index_full,
+    }
+}
+
+fn say_hold(id: ShardId, hold: Option<Pause>) {
+    match hold {
+        None => log::info!("shard {id} is read again"),
+        Some(Pause::NoHolder) => log::info!("shard {id} is paused: no flusher holds it"),
+        Some(Pause::Memory) => log::warn!(
+            "shard {id} is paused: Redis uses more than max-memory-percentage of its memory; \
+             raise maxmemory or add room"
+        ),
+        Some(_) => log::warn!("shard {id} is paused: its flusher does not keep up"),
+    }
+}
