@@ -1,7 +1,7 @@
 #!/bin/sh
 # The house rules: who may name whom, what every file and page must have.
 . "$(dirname "$0")/lib/common.sh"
-cd "$ROOT"
+cd "$ROOT" || fail "no $ROOT"
 
 bad=0
 complain() { echo "$1" >&2; bad=1; }
@@ -26,7 +26,8 @@ others() {
     forbid '\bunsafe (\{|fn|impl)|\blibc::|extern "' "unsafe, libc and extern belong into src/sys" \
         $(others sys)
     forbid '\bredis::(cmd|Client|Connection|Value|ServerError|RedisError|IntoConn)' \
-        "the redis crate is named by one file" $(find src -name '*.rs' | grep -v store/redis/link.rs)
+        "the redis crate is named by one file" \
+        $(find src -name '*.rs' | grep -v store/redis/link.rs)
     forbid '\brdkafka::' "rdkafka is named in src/kafka" $(others kafka)
     forbid 'signal_hook::' "signal-hook is named by src/sys/signal.rs" \
         $(find src -name '*.rs' | grep -v sys/signal.rs)
@@ -34,7 +35,7 @@ others() {
     forbid 'env_logger::' "env_logger is named by src/command/log.rs" \
         $(find src -name '*.rs' | grep -v command/log.rs)
 
-    room() { echo "crate::($1)\b"; }
+    room() { printf 'crate::(%s)\\b' "$1"; }
     forbid "$(room 'command|config|kafka|store|worker|board|supervisor|segment')" \
         "sys names error only" $(rooms sys)
     forbid "$(room 'command|config|kafka|store|worker|board|supervisor|sys')" \
@@ -69,7 +70,7 @@ done
 text=$(git ls-files src tests packaging man '*.md' .ci)
 # shellcheck disable=SC2086
 forbid '[[:blank:]]$' "trailing blanks" $text
-# shellcheck disable=SC2086
+# shellcheck disable=SC2046
 forbid 'TODO([^(]|$)|todo!\(|unimplemented!' unfinished $(echo "$text" | grep -v 000-tidy)
 too_long='import sys; print(sum(len(line.rstrip("\n")) > 100 for line in open(sys.argv[1])))'
 for file in $(git ls-files src tests packaging .ci); do

@@ -11,8 +11,8 @@ produce "$IN" <"$TMP/in"
 wait_until 20 board_says 'total("read")' "$(wc -l <"$TMP/in")"
 for flusher in 0 1; do
     kill -KILL "$(board "w['flusher/$flusher']['pid']")"
-    worker="w['flusher/$flusher']"
-    wait_until 10 board_says "$worker['restarts'], $worker['state']" "(1, 'healthy')"
+    worker=flusher/$flusher
+    wait_until 10 board_says "[w['$worker'][k] for k in ('restarts', 'state')]" "[1, 'healthy']"
 done
 expect_obituary 'flusher/0 .*signal 9'
 wait_until 40 all_out "$TMP/in"

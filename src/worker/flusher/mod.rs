@@ -236,7 +236,8 @@ impl Flusher<'_> {
         let index_bytes: u64 = self.held.iter().map(Held::index_bytes).sum();
         let index_full = index_bytes > self.desk.config.max_index_bytes;
         let short = self.held.iter().any(|held| held.waits_for_memory(&self.desk));
-        if !index_full && !(short && self.store_is_ours()?) {
+        let must = index_full || (short && self.store_is_ours()?);
+        if !must {
             return Ok(());
         }
         self.made_room_at = now;
