@@ -63,6 +63,19 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("auto_pool_follows_the_shards", auto_pool_follows_the_shards),
 ];
 
+/// These duties have no configuration to read again.
+struct NoFront;
+
+impl supervisor::Front for NoFront {
+    fn probe(&self) -> i32 {
+        1
+    }
+
+    fn reload(&self) -> spanbufd::error::Result<Limits> {
+        Err(spanbufd::error::Error::software("nothing to reload"))
+    }
+}
+
 // The daemon under test.
 
 fn daemon(instance: &str, flushers: usize, behaviour: &str) -> i32 {
@@ -97,7 +110,7 @@ fn daemon(instance: &str, flushers: usize, behaviour: &str) -> i32 {
     };
     let mut duties: Vec<Duty> = (0..flushers).map(|n| duty(Kind::Flusher, n, flusher)).collect();
     duties.push(duty(Kind::Ingest, 0, ingest));
-    supervisor::run(&board, duties, limits, pool).unwrap()
+    supervisor::run(&board, duties, limits, pool, &NoFront).unwrap()
 }
 
 /// Takes what it should, gives back what it should not have; beats always.

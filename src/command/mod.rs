@@ -12,6 +12,7 @@ pub mod demo;
 pub mod generate;
 pub mod log;
 pub mod out;
+pub mod reload;
 pub mod run;
 pub mod status;
 
@@ -33,6 +34,7 @@ const COMMANDS: &[Row] = &[
     Row { name: "run", run: run::run, help: "run the daemon" },
     Row { name: "check", run: check::run, help: "validate and show the effective configuration" },
     Row { name: "status", run: status::run, help: "show what a running daemon does" },
+    Row { name: "reload", run: reload::run, help: "have a running daemon read its configuration" },
     Row { name: "assemble", run: assemble::run, help: "spans on standard input to segments" },
     Row { name: "generate", run: generate::run, help: "make spans for tests and benchmarks" },
     Row { name: "demo", run: demo::run, help: "show it all at work, with nothing installed" },
@@ -102,7 +104,7 @@ pub fn perform(
 }
 
 /// Loads the configuration for a subcommand from its arguments, the process's environment,
-/// and the file that `--config` names.
+/// and the file that `--config` names. `run` calls it again to reload.
 pub fn load(spec: &Spec, own: Options, args: &[String]) -> Result<Loaded> {
     let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os().map(|(name, text)| (lossy(name), lossy(text)));

@@ -3,14 +3,16 @@
 //! The one place where the two stories are tied together: the supervisor gets the workers'
 //! main functions as closures and never learns what they do.
 
-use super::{Spec, log as logging, perform};
+use super::{Spec, load, log as logging, perform};
 use crate::board::words::Kind;
 use crate::board::{self, Shape};
+use crate::config::table::{Change, TABLE};
 use crate::config::{Accepts, Config, Flushers, Loaded};
 use crate::error::Result;
 use crate::supervisor::policy::Limits;
-use crate::supervisor::{self, Duty, Pool};
+use crate::supervisor::{self, Duty, Front, Pool};
 use crate::worker::{self, Berth, flusher, ingest};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 const SPEC: Spec = Spec {
@@ -25,24 +27,56 @@ type Main = fn(&Config, &Berth<'_>) -> i32;
 
 /// Runs the subcommand with the arguments behind its name.
 pub fn run(args: &[String]) -> i32 {
-    perform(&SPEC, getopts::Options::new(), args, daemon)
+    perform(&SPEC, getopts::Options::new(), args, |loaded| daemon(args, loaded))
 }
 
 /// Runs the daemon and returns its exit status. Needs one thread (P1).
-fn daemon(loaded: &Loaded) -> Result<i32> {
-    let config = loaded.config.clone();
-    logging::init(&config);
+fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
+    let config = &loaded.config;
+    logging::init(config);
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    let shape = shape(&config);
+    let shape = shape(config);
     let (board, _instance) = board::create(&config.instance, shape)?;
-    let limits = limits(&config);
     let pool = match config.flusher_processes {
         Flushers::Auto => Pool::PerShard,
         Flushers::Fixed(_) => Pool::All,
     };
-    supervisor::run(&board, roster(config, shape), limits, pool)
+    let current = Rc::new(RefCell::new(config.clone()));
+    let door = Door { args, current: Rc::clone(&current) };
+    supervisor::run(&board, roster(&current, shape), limits(config), pool, &door)
+}
+
+/// Reads the configuration again, for the supervisor.
+struct Door<'a> {
+    args: &'a [String],
+    current: Rc<RefCell<Config>>,
+}
+
+impl Door<'_> {
+    fn load(&self) -> Result<Loaded> {
+        load(&SPEC, getopts::Options::new(), self.args)
+    }
+}
+
+impl Front for Door<'_> {
+    fn probe(&self) -> i32 {
+        logging::set_process("probe");
+        worker::exit_status(self.load().and_then(|loaded| crate::kafka::check(&loaded.config)))
+    }
+
+    fn reload(&self) -> Result<Limits> {
+        let config = self.load()?.config;
+        for row in TABLE.iter().filter(|row| row.change == Change::Restart) {
+            if row.kind.print(&self.current.borrow()) != row.kind.print(&config) {
+                log::warn!("{} has changed: that takes a restart to come into force", row.name);
+            }
+        }
+        let limits = limits(&config);
+        self.current.replace(config);
+        Ok(limits)
+    }
 }
 
 fn shape(config: &Config) -> Shape {
@@ -69,20 +103,21 @@ fn limits(config: &Config) -> Limits {
 }
 
 /// Flushers first: ingest reads a shard only when a flusher holds it.
-fn roster(config: Config, shape: Shape) -> Vec<Duty> {
-    let config = Rc::new(config);
-    let flushers = (0..shape.flushers).map(|n| duty(Kind::Flusher, n, flusher::main, &config));
-    let ingests = (0..shape.ingests).map(|n| duty(Kind::Ingest, n, ingest::main, &config));
+fn roster(config: &Rc<RefCell<Config>>, shape: Shape) -> Vec<Duty> {
+    let flushers = (0..shape.flushers).map(|n| duty(Kind::Flusher, n, flusher::main, config));
+    let ingests = (0..shape.ingests).map(|n| duty(Kind::Ingest, n, ingest::main, config));
     flushers.chain(ingests).collect()
 }
 
-fn duty(kind: Kind, number: usize, main: Main, config: &Rc<Config>) -> Duty {
+fn duty(kind: Kind, number: usize, main: Main, config: &Rc<RefCell<Config>>) -> Duty {
     let config = Rc::clone(config);
     Duty {
         kind,
         number,
         main: Box::new(move |board, number| {
+            let config = config.borrow();
             logging::set_process(&format!("{}/{number}", kind.name()));
+            logging::set_level(config.log_level);
             worker::birth(kind, number, board, |berth| main(&config, berth))
         }),
     }

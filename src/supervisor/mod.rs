@@ -8,6 +8,7 @@
 pub mod assign;
 mod child;
 pub mod policy;
+mod reload;
 mod shards;
 mod stop;
 pub mod systemd;
@@ -21,6 +22,8 @@ use crate::sys::signal::{self, Arrived, Wake};
 use crate::sys::{poll, time};
 use child::Child;
 use policy::{Decision, Hung, Limits};
+pub use reload::Front;
+use reload::Reload;
 use shards::Shards;
 use std::time::Duration;
 use systemd::Systemd;
@@ -59,10 +62,16 @@ pub enum Pool {
 
 /// Runs the duties until a signal, a spent budget or a hopeless worker ends the daemon.
 /// The answer is the daemon's exit status.
-pub fn run(board: &Board, duties: Vec<Duty>, limits: Limits, pool: Pool) -> Result<i32> {
+pub fn run(
+    board: &Board,
+    duties: Vec<Duty>,
+    limits: Limits,
+    pool: Pool,
+    front: &dyn Front,
+) -> Result<i32> {
     let wake = signal::listen_as_supervisor()
         .map_err(|why| Error::temporary(format!("cannot listen to signals: {why}")))?;
-    let mut supervisor = Supervisor::new(board, duties, limits, pool, wake);
+    let mut supervisor = Supervisor::new(board, duties, limits, pool, wake, front);
     supervisor.announce();
     let status = loop {
         match supervisor.turn() {
@@ -89,6 +98,8 @@ struct Supervisor<'b> {
     /// When the last turn began; a late turn moves `judged_from`.
     turned: Duration,
     judged_from: Duration,
+    front: &'b dyn Front,
+    reload: Option<Reload>,
 }
 
 impl<'b> Supervisor<'b> {
@@ -98,6 +109,7 @@ impl<'b> Supervisor<'b> {
         limits: Limits,
         pool: Pool,
         wake: Wake,
+        front: &'b dyn Front,
     ) -> Supervisor<'b> {
         let now = time::monotonic();
         Supervisor {
@@ -111,6 +123,8 @@ impl<'b> Supervisor<'b> {
             ready: false,
             turned: now,
             judged_from: now,
+            front,
+            reload: None,
         }
     }
 
@@ -130,6 +144,7 @@ impl<'b> Supervisor<'b> {
             return Ok(Some(MISCONFIGURED));
         }
         self.assign(now);
+        self.replace_next(now);
         if self.act(now) {
             return Ok(Some(GAVE_UP));
         }
@@ -139,7 +154,7 @@ impl<'b> Supervisor<'b> {
             log::info!("{}", report::text(self.board, now));
         }
         if arrived.reload {
-            log::warn!("reloading is not possible yet: restart to change the configuration");
+            self.begin_reload(now);
         }
         Ok(arrived.stop.then_some(0))
     }
@@ -173,8 +188,11 @@ impl<'b> Supervisor<'b> {
         let mut ends = Vec::new();
         let failed = |why| Error::software(format!("cannot reap workers: {why}"));
         while let Some((pid, ended)) = process::reap().map_err(failed)? {
-            self.bury(pid, ended, now);
-            ends.push(ended);
+            // How the probe of a reload ended is no worker's message.
+            if !self.probed(pid, ended) {
+                self.bury(pid, ended, now);
+                ends.push(ended);
+            }
         }
         Ok(ends)
     }
