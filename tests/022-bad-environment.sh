@@ -12,14 +12,14 @@ refused() {
 
 refused SPANBUFD_MAX_SHARDS=0 'environment SPANBUFD_MAX_SHARDS: max-shards = 0 is out of range'
 refused SPANBUFD_ROOT_TIMOUT=5 'did you mean SPANBUFD_ROOT_TIMEOUT?'
-refused TEST_KAFKA=acks=0 'environment TEST_KAFKA: kafka = acks=0 sets acks'
+refused SPANBUFD_KAFKA=acks=0 'environment SPANBUFD_KAFKA: kafka = acks=0 sets acks'
 refused SPANBUFD_CONFIG=/etc/passwd 'SPANBUFD_CONFIG: the file is named with --config only'
 
 # What an orchestrator makes by itself is left alone.
 env SPANBUFD_SERVICE_HOST=10.0.0.1 SPANBUFD_PORT=tcp://10.0.0.1:80 "$SPANBUFD" check >"$TMP/out"
 
 # Each line of a repeatable option's variable is one setting; spaces belong to the value.
-env TEST_KAFKA='linger.ms=5
+env SPANBUFD_KAFKA='linger.ms=5
 sasl.oauthbearer.scope=read write' "$SPANBUFD" check >"$TMP/out"
-[ "$(grep -c 'environment TEST_KAFKA$' "$TMP/out")" -eq 2 ] || fail "$(cat "$TMP/out")"
+[ "$(grep -c 'environment SPANBUFD_KAFKA$' "$TMP/out")" -eq 2 ] || fail "$(cat "$TMP/out")"
 grep -q 'sasl.oauthbearer.scope=read write' "$TMP/out" || fail "$(cat "$TMP/out")"

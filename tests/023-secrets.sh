@@ -32,7 +32,7 @@ END
 chmod 640 "$conf"
 for json in '' --json; do
     # shellcheck disable=SC2086 # nothing, or one word
-    env TEST_KAFKA_PRODUCER="ssl.key.password=$secret" \
+    env SPANBUFD_KAFKA_PRODUCER="ssl.key.password=$secret" \
         "$SPANBUFD" check --config "$conf" $json >"$TMP/out" 2>"$TMP/err"
     never_shown
     [ "$(grep -cF '***' "$TMP/out")" -eq 3 ] || fail "not masked thrice: $(cat "$TMP/out")"
