@@ -8,7 +8,7 @@
 
 use spanbufd::segment::batch::{self, Batch, Compression, Place};
 use spanbufd::segment::chunk::{Body, Draft, RejectBody};
-use spanbufd::segment::index::{DueSegment, Index, Limits, Marks};
+use spanbufd::segment::index::{DueSegment, Index, Limits, Marks, Reason};
 use spanbufd::segment::span::{FlagSplice, IdSplice, Span, Splice};
 use spanbufd::segment::{BatchId, EventMs, IdKey, Offset};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -347,5 +347,104 @@ fn a_header_stays_small() {
         let made = packed(&spans, 0, None);
         let each = made.header_bytes as usize / spans.len();
         assert!(each <= most, "{each} bytes a span in segments of {size}");
+    }
+}
+
+/// Packs and indexes one batch; returns what is due at the end: (spans, chunks, due, reason).
+fn all_due(limits: Limits, spans: &[Given]) -> Vec<(u32, usize, i64, Reason)> {
+    let made = packed(spans, 0, None);
+    let mut index = Index::new(limits, Offset(0), None);
+    index.follow(&made.header, made.header_bytes).unwrap();
+    let due = index.due(LATER, 99, u64::MAX);
+    assert_eq!((index.open_segments(), index.open_spans()), (0, 0));
+    due.iter().map(|due| (due.spans, due.chunks.len(), due.due_ms.0, due.reason)).collect()
+}
+
+#[test]
+fn at_the_age_limit_a_chunk_goes_whole_with_its_first_span() {
+    let limits = Limits { max_age_ms: 100_000, ..LIMITS };
+    let child = |id, at| Given { project: 1, trace: 1, id, attach: 50, at };
+    let spans = [child(1, 0), child(2, 50_000), child(3, 99_999), child(4, 100_001)];
+    assert_eq!(all_due(limits, &spans), [(4, 3, 100_000, Reason::Age)]);
+}
+
+#[test]
+fn at_the_size_limit_a_segment_is_due_at_once_and_the_next_one_has_its_name() {
+    let limits = Limits { max_bytes: 100, ..LIMITS };
+    let child = |id, at| Given { project: 1, trace: 1, id, attach: 50, at };
+    let spans = [child(1, 0), child(2, 20_000), child(3, 40_000), child(4, 60_000)];
+    let due = all_due(limits, &spans);
+    assert_eq!(due.iter().map(|due| due.0).sum::<u32>(), 4);
+    assert!(due.iter().any(|due| due.3 == Reason::Size), "{due:?}");
+}
+
+#[test]
+fn the_oldest_are_taken_before_their_time_and_come_back_due() {
+    let spans = [given(1, 1, 0), given(2, 2, 5), given(3, 3, 9)];
+    let made = packed(&spans, 0, None);
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    index.follow(&made.header, made.header_bytes).unwrap();
+    let mut early = index.oldest(1, Reason::Pressure);
+    assert_eq!(early[0].segment.unwrap().id, IdKey(1));
+    assert_eq!((index.open_segments(), index.floor()), (2, Offset(0)));
+    index.give_back(early.remove(0));
+    assert_eq!(index.due(EventMs(0), 9, u64::MAX).len(), 1);
+}
+
+#[test]
+fn what_lies_below_the_floor_is_settled_unread() {
+    let spans = [given(1, 1, 0), given(2, 2, 0), given(3, 3, 0)];
+    let made = packed(&spans, 0, None);
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    index.follow(&made.header, made.header_bytes).unwrap();
+    let marks = index.settle_below(Offset(2));
+    assert_eq!((marks.len(), marks[0].done), (1, false));
+    assert_eq!((index.floor(), index.open_segments()), (Offset(2), 1));
+    assert!(index.settle_below(Offset(3))[0].done);
+    assert_eq!(index.floor(), Offset(3));
+}
+
+#[test]
+fn a_changed_header_with_a_right_checksum_never_panics() {
+    let mut random = Random(11);
+    let spans = random_spans(&mut random);
+    let made = packed(&spans, 0, None);
+    let header = &made.value[..made.header_bytes as usize];
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..50_000 {
+        let mut bytes = header[..header.len() - 8].to_vec();
+        for _ in 0..=random.below(3) {
+            let at = random.below(bytes.len() as u64) as usize;
+            bytes[at] = random.below(256) as u8;
+        }
+        let checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
+        for sum in [checksum.to_be_bytes(), checksum.to_le_bytes()] {
+            let changed = [&bytes[..], &sum[..]].concat();
+            match batch::parse_header(&changed) {
+                Ok(header) => {
+                    read += 1;
+                    let mut index = Index::new(LIMITS, header.start, header.previous);
+                    let _ = index.follow(&header, made.header_bytes);
+                    let _ = index.due(LATER, usize::MAX, u64::MAX);
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(read > 100 && refused > 100, "{read} read, {refused} refused");
+}
+
+#[test]
+fn a_damaged_block_is_damage() {
+    let spans = random_spans(&mut Random(13));
+    let made = packed(&spans, 0, None);
+    let block = made.header.blocks[0];
+    let stored = &made.value[block.at as usize..(block.at + block.stored_bytes) as usize];
+    assert!(batch::unpack_block(&block, stored).is_ok());
+    for at in 0..stored.len() {
+        let mut bytes = stored.to_vec();
+        bytes[at] ^= 1;
+        assert!(batch::unpack_block(&block, &bytes).is_err());
+        assert!(batch::unpack_block(&block, &stored[..at]).is_err());
     }
 }

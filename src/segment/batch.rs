@@ -137,7 +137,8 @@ pub fn pack(draft: &mut Draft, place: Place, compression: Compression) -> Batch 
 
 /// Packs a carry: live chunks of older batches, as they are, under a new id.
 ///
-/// `chunks` are the heads with their spans and decompressed bodies; order does not matter.
+/// `chunks` are the heads with their spans and decompressed bodies; the carry keeps their order,
+/// which is how the index finds them again.
 pub fn pack_carry(
     id: BatchId,
     clock: EventMs,

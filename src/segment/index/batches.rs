@@ -243,7 +243,8 @@ impl Batches {
     }
 
     pub fn bytes(&self) -> u64 {
-        self.chunks.len() as u64 * CHUNK_BYTES + self.batches.len() as u64 * BATCH_BYTES
+        let chunks = self.chunks.len() - self.free.len();
+        chunks as u64 * CHUNK_BYTES + self.batches.len() as u64 * BATCH_BYTES
     }
 
     pub fn sparse(&self, max_bytes: u64) -> Vec<BatchId> {
@@ -255,10 +256,13 @@ impl Batches {
             .sort_by_key(|(id, live)| (live.live_stored() * 1000 / live.stored_bytes.max(1), **id));
         let (mut chosen, mut moving) = (Vec::new(), 0);
         for (id, live) in order {
-            moving += live.live_bytes;
-            if stored < 2 * wanted || moving > max_bytes || live.live_bytes == live.raw_bytes {
+            if stored < 2 * wanted || live.live_bytes == live.raw_bytes {
                 break;
             }
+            if moving + live.live_bytes > max_bytes {
+                continue;
+            }
+            moving += live.live_bytes;
             stored -= live.stored_bytes - live.live_stored();
             chosen.push(*id);
         }

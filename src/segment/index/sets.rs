@@ -116,12 +116,12 @@ impl Sets {
         let ChunkKind::Spans { has_root } = arrival.kind else {
             return self.arrive_reject(arrival);
         };
+        self.seal_overdue(arrival, arrival.attach);
+        self.seal_overdue(arrival, arrival.id);
         if self.is_sealed(arrival.chunk) {
             // Its chunk went off with its first span (age, size): the chunk is the unit.
             return self.join(arrival);
         }
-        self.seal_overdue(arrival, arrival.attach);
-        self.seal_overdue(arrival, arrival.id);
         let is_root = has_root && arrival.id == arrival.attach;
         let mut set = self.node(arrival.trace, arrival.attach, arrival.at);
         self.flag(arrival.trace, arrival.attach, HELD | (u8::from(is_root) * ROOT));

@@ -271,7 +271,11 @@ impl Held {
         }
         // A deadline may have been postponed by a batch that is not indexed yet: up to the
         // newest indexed time everything is certain, beyond it only without a backlog.
-        let now = if behind { owned.index.indexed_ms().map_or(now, |at| at.min(now)) } else { now };
+        let now = match (behind, owned.index.indexed_ms()) {
+            (false, _) => now,
+            (true, Some(at)) => at.min(now),
+            (true, None) => return Vec::new(),
+        };
         owned.index.due(now, desk.config.max_flush_segments as usize, room)
     }
 
@@ -355,7 +359,7 @@ impl Held {
         self.cleaned_at = now;
         let Some(owned) = &mut self.owned else { return Ok(()) };
         let sparse = owned.index.sparse(CLEAN_BYTES_MAX);
-        if sparse.len() < 2 {
+        if sparse.is_empty() {
             return Ok(());
         }
         let Some(carry) = Carry::plan(&owned.index, &sparse) else { return Ok(()) };
