@@ -7,7 +7,7 @@
 start_redis
 start_kafka
 generate --traces 300 --seed 19 >"$TMP/in"
-start_spanbufd --flusher-processes 2 --timeout 6 --root-timeout 4
+start_spanbufd --flusher-processes 2 --timeout 15 --root-timeout 12
 split -n l/2 "$TMP/in" "$TMP/part."
 produce "$IN" <"$TMP/part.aa" >/dev/null
 wait_until 20 board_says 'total("read")' "$(wc -l <"$TMP/part.aa")"
@@ -16,7 +16,7 @@ wait_until 10 gone "$REDIS"
 produce "$IN" <"$TMP/part.ab" >/dev/null
 wait_until 20 board_says "w['ingest/0']['waiting_for']" 2
 start_redis
-wait_until 40 all_out "$TMP/in"
+wait_until 60 all_out "$TMP/in"
 board_says "sum(x['restarts'] for x in w.values())" 0 || fail "a worker was restarted"
 stop_spanbufd
 check "$TMP/in" --doubled 1000000
