@@ -1,12 +1,14 @@
 //! `spanbufd check`: validates the configuration and shows what it comes to.
 //!
 //! Each effective value stands beside its origin: the default, the line of the file, the
-//! variable, or the flag. Secrets are masked. Kafka and Redis are not asked.
+//! variable, or the flag. Secrets are masked. The Kafka clients are built, so that librdkafka
+//! judges its own properties, but neither Kafka nor Redis has to answer.
 
 use super::out::{self, Out};
 use super::{Spec, perform};
 use crate::config::{Accepts, Loaded, Setting, secret, table};
 use crate::error::Result;
+use crate::kafka;
 use getopts::Options;
 
 const SPEC: Spec = Spec {
@@ -26,6 +28,7 @@ pub fn run(args: &[String]) -> i32 {
 
 fn show(loaded: &Loaded) -> Result<i32> {
     loaded.config.redis_password()?;
+    kafka::check(&loaded.config)?;
     for warning in &loaded.warnings {
         out::warn(warning);
     }

@@ -4,6 +4,7 @@
 //!     testkit create-topic BOOTSTRAP TOPIC PARTITIONS [KEY=VALUE…]
 //!     testkit produce BOOTSTRAP TOPIC [--at-ms N] [--partition N]
 //!     testkit consume BOOTSTRAP TOPIC [--until N] [--timeout SECONDS]
+//!     testkit delete-records BOOTSTRAP TOPIC PARTITION BEFORE
 //!     testkit committed BOOTSTRAP GROUP TOPIC
 //!
 //! An example, so that it is built with the tests and never installed.
@@ -35,6 +36,9 @@ fn main() {
         }
         ["produce", bootstrap, topic, options @ ..] => produce(bootstrap, topic, options),
         ["consume", bootstrap, topic, options @ ..] => consume(bootstrap, topic, options),
+        ["delete-records", bootstrap, topic, partition, before] => {
+            delete_records(bootstrap, topic, partition, before)
+        }
         ["committed", bootstrap, group, topic] => committed(bootstrap, group, topic),
         _ => Err("usage: see the head of tests/kit/testkit.rs".into()),
     };
@@ -102,6 +106,15 @@ fn create_topic(bootstrap: &str, topic: &str, partitions: &str, settings: &[&str
     for result in wait_for(admin.create_topics([&new], &AdminOptions::new()))? {
         result.map_err(|(name, why)| format!("{name}: {why}"))?;
     }
+    Ok(())
+}
+
+/// Does what retention does: removes everything before an offset.
+fn delete_records(bootstrap: &str, topic: &str, partition: &str, before: &str) -> Outcome {
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition.parse()?, Offset::Offset(before.parse()?))?;
+    wait_for(admin.delete_records(&list, &AdminOptions::new()))?;
     Ok(())
 }
 
