@@ -19,7 +19,8 @@ generate --traces 2000 --seed 47 >"$TMP/in"
 # One span in five hundred belongs to a trace whose root never comes.
 awk 'NR % 500 == 0 { printf "{\"organization_id\":1,\"project_id\":9,\"trace_id\":\"open\"," \
     "\"span_id\":\"o%d\",\"parent_span_id\":\"never\",\"start_timestamp\":1,\"end_timestamp\":2," \
-    "\"received\":3,\"retention_days\":90,\"status\":\"ok\"}\n", NR } { print }' "$TMP/in" >"$TMP/mix"
+    "\"received\":3,\"retention_days\":90,\"status\":\"ok\"}\n", NR } { print }' \
+    "$TMP/in" >"$TMP/mix"
 start_spanbufd --timeout 300 --root-timeout 3
 produce "$IN" <"$TMP/mix"
 wait_until 30 board_says 'total("read")' "$(wc -l <"$TMP/mix")"

@@ -55,7 +55,8 @@ def assemble(lines, options):
 
 def orders(spans):
     """All orders in which times do not go back, or 100 random ones of them."""
-    groups = [list(g) for _, g in itertools.groupby(sorted(spans, key=lambda s: s[1]), lambda s: s[1])]
+    when = lambda one: one[1]
+    groups = [list(group) for _, group in itertools.groupby(sorted(spans, key=when), when)]
     count = 1
     for group in groups:
         for n in range(2, len(group) + 1):

@@ -113,7 +113,9 @@ struct Open {
 
 pub struct Producer {
     settings: ClientConfig,
-    inner: BaseProducer<Context>,
+    /// The last one sends; the others are served until all that they sent is reported.
+    clients: Vec<BaseProducer<Context>>,
+    alone: bool,
     open: HashMap<u64, Open>,
     outcomes: Vec<Outcome>,
     in_flight_bytes: u64,
@@ -127,10 +129,11 @@ impl Producer {
 
     /// A producer with librdkafka properties of one's own, for tools and tests.
     pub fn with_settings(settings: ClientConfig) -> Result<Producer> {
-        let inner = create(&settings)?;
+        let client = create(&settings)?;
         Ok(Producer {
             settings,
-            inner,
+            clients: vec![client],
+            alone: false,
             open: HashMap::new(),
             outcomes: Vec::new(),
             in_flight_bytes: 0,
@@ -149,7 +152,8 @@ impl Producer {
             BaseRecord::with_opaque_to(letter.topic, ticket as usize).headers(headers);
         record.key = letter.key;
         record.payload = letter.payload;
-        match self.inner.send(record) {
+        let Some(client) = self.clients.last() else { return Ok(Sent::Full) };
+        match client.send(record) {
             Ok(()) => {
                 let open = self.open.entry(ticket).or_default();
                 open.queued += 1;
@@ -187,18 +191,40 @@ impl Producer {
     /// as there is one.
     pub fn poll(&mut self, wait: Duration) -> Vec<Outcome> {
         let deadline = Instant::now() + wait;
-        self.inner.poll(Duration::ZERO);
-        self.take_reports();
+        self.serve(Duration::ZERO);
         while self.outcomes.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             let idle = self.in_flight_messages == 0;
-            self.inner.poll(if idle { left } else { SLICE.min(left) });
-            self.take_reports();
+            self.serve(if idle { left } else { SLICE.min(left) });
         }
         std::mem::take(&mut self.outcomes)
+    }
+
+    fn serve(&mut self, wait: Duration) {
+        if let Some((last, others)) = self.clients.split_last() {
+            others.iter().for_each(|client| client.poll(Duration::ZERO));
+            last.poll(wait);
+        }
+        self.take_reports();
+    }
+
+    /// From now on every message is a request of its own. A broker judges the size of a whole
+    /// batch of messages, so only then does a refusal tell anything about a single one.
+    pub fn send_alone(&mut self) -> Result<()> {
+        if !self.alone {
+            self.settings.set("batch.num.messages", "1");
+            self.clients.push(create(&self.settings)?);
+            self.alone = true;
+        }
+        Ok(())
+    }
+
+    /// Whether every message is a request of its own.
+    pub fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Payload bytes queued and not yet acknowledged.
@@ -211,7 +237,9 @@ impl Producer {
     }
 
     fn take_reports(&mut self) {
-        let reports = std::mem::take(&mut *self.inner.context().reports());
+        let take =
+            |client: &BaseProducer<Context>| std::mem::take(&mut *client.context().reports());
+        let reports: Vec<Report> = self.clients.iter().flat_map(take).collect();
         for (ticket, bytes, error) in reports {
             self.in_flight_messages -= 1;
             self.in_flight_bytes -= bytes as u64;
@@ -224,7 +252,8 @@ impl Producer {
             }
             self.conclude(ticket);
         }
-        if self.inner.client().fatal_error().is_some()
+        let failed = |client: &BaseProducer<Context>| client.client().fatal_error().is_some();
+        if self.clients.iter().any(failed)
             && let Err(error) = self.rebuild()
         {
             log::error!("{error}");
@@ -250,9 +279,10 @@ impl Producer {
     /// The client has failed for good: a new one takes its place. The old one is never dropped,
     /// since that may wait for brokers that do not answer.
     fn rebuild(&mut self) -> Result<()> {
-        let why = self.inner.client().fatal_error().map_or(String::new(), |(_, why)| why);
+        let fatal = self.clients.iter().find_map(|client| client.client().fatal_error());
+        let why = fatal.map_or(String::new(), |(_, why)| why);
         log::warn!("the producer failed ({why}); all in flight is sent again by a new one");
-        let old = std::mem::replace(&mut self.inner, create(&self.settings)?);
+        let old = std::mem::replace(&mut self.clients, vec![create(&self.settings)?]);
         std::mem::forget(old);
         self.in_flight_messages = 0;
         self.in_flight_bytes = 0;

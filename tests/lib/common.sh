@@ -75,7 +75,8 @@ start_spanbufd() {
     INSTANCE=${INSTANCE:-$ID}
     set -- --instance "$INSTANCE" --bootstrap-servers "$BOOTSTRAP" --input-topic "$IN" \
         --output-topic "$OUT" --group-id "${GROUP:-$ID}" --namespace "${NAMESPACE:-$ID}" \
-        --redis-url "redis+unix://$REDIS_SOCKET" --kafka-producer compression.type=lz4 "$@"
+        --redis-url "redis+unix://$REDIS_SOCKET" \
+        --kafka-producer "compression.type=${COMPRESSION:-lz4}" "$@"
     # The mock does not let a member go that says good-bye; only its session's end does.
     [ "$TEST_KAFKA" != mock ] || set -- "$@" --kafka-consumer session.timeout.ms=3000 \
         --kafka-consumer heartbeat.interval.ms=500

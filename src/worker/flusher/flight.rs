@@ -21,6 +21,8 @@ pub struct Ticket {
     pub bytes: usize,
     /// Bound for the dead-letter topic, whose limits are its own.
     pub is_letter: bool,
+    /// It was a request of its own, so a refusal is about it and no other.
+    pub sent_alone: bool,
 }
 
 /// One segment (or reject) on its way out.
@@ -144,7 +146,11 @@ impl Flights {
         match outcome {
             Outcome::Delivered(delivered) => flight.delivered.push(delivered),
             Outcome::TooLarge { .. } => {
-                desk.too_large(ticket.bytes, ticket.is_letter);
+                if ticket.sent_alone {
+                    desk.too_large(ticket.bytes, ticket.is_letter);
+                } else {
+                    desk.send_alone();
+                }
                 flight.failed = true;
             }
             Outcome::Failed { why, .. } => {

@@ -9,6 +9,7 @@ use super::flight::{Flight, Flights};
 use super::round::post;
 use crate::error::Error;
 use crate::kafka::producer::Letter;
+use crate::segment::Offset;
 use crate::segment::chunk::RejectBody;
 use crate::segment::encode::{Outgoing, Segment};
 
@@ -47,7 +48,8 @@ pub fn send_reject(
     post(desk, flights, flight, &letter, true);
 }
 
-/// A single span that the broker takes in no message of the output topic.
+/// A single span that the broker takes in no message of the output topic goes to the dead-letter
+/// topic as it came, unless that refuses its size as well: then without its payload.
 pub fn send_too_large(
     desk: &mut Desk<'_>,
     flights: &mut Flights,
@@ -55,25 +57,26 @@ pub fn send_too_large(
     segment: &Segment<'_>,
     message: &Outgoing,
 ) {
-    let source = message
-        .headers
-        .iter()
-        .find(|(name, _)| *name == "source")
-        .map_or("unknown", |(_, text)| text.as_str());
-    let reason = format!("a span of {} bytes is too large for the output", message.payload.len());
+    let offset = message.offsets.first().copied().unwrap_or(Offset(0));
+    let shard = segment.shard.to_string();
+    let at = offset.to_string();
+    let reason = format!("too large for the output: a message of {} bytes", message.payload.len());
     let Some(topic) = desk.config.dead_letter_topic.clone() else {
-        let doing = format!("dropped a span of shard {} (source {source})", segment.shard);
+        let doing = format!("dropped a span: partition {shard} offset {at}");
         desk.troubles.warn(&doing, &Error::temporary(reason));
         flight.dropped += 1;
         return;
     };
-    let headers: [(&str, Option<&[u8]>); 3] = [
+    let spans = segment.bodies.iter().flat_map(|body| &body.spans);
+    let span = spans.into_iter().find(|span| span.offset == offset).map(|span| span.payload);
+    let headers: [(&str, Option<&[u8]>); 4] = [
         ("spanbufd-reason", Some(reason.as_bytes())),
         ("spanbufd-topic", Some(desk.config.input_topic.as_bytes())),
-        ("spanbufd-source", Some(source.as_bytes())),
+        ("spanbufd-partition", Some(shard.as_bytes())),
+        ("spanbufd-offset", Some(at.as_bytes())),
     ];
-    // Its own topic may take larger messages; the span's bytes stay in the input topic.
-    let letter = Letter { topic: &topic, key: None, payload: None, headers: &headers };
+    let payload = span.filter(|payload| payload.len() < desk.letter_refused_bytes);
+    let letter = Letter { topic: &topic, key: None, payload, headers: &headers };
     flight.dead_letters += 1;
     post(desk, flights, flight, &letter, true);
 }

@@ -56,7 +56,20 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// A broker refused a message for its size: remembered, so that the next try is smaller.
+    /// A broker refused a batch of messages for its size: send them one by one to find out which.
+    fn send_alone(&mut self) {
+        if self.producer.is_alone() {
+            return;
+        }
+        log::warn!(
+            "the broker refuses messages for their size; sending each one alone from now on"
+        );
+        if let Err(error) = self.producer.send_alone() {
+            self.troubles.warn("cannot send messages alone", &error);
+        }
+    }
+
+    /// A message is too large by itself: remembered, so that the next try is smaller.
     fn too_large(&mut self, bytes: usize, is_letter: bool) {
         let (refused, topic) = if is_letter {
             (&mut self.letter_refused_bytes, "dead-letter")

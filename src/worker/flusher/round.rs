@@ -194,7 +194,8 @@ pub fn post(
     match desk.producer.send(number, letter) {
         Ok(Sent::Queued) => {
             desk.producer.seal(number);
-            flight.tickets.push(Ticket { number, bytes, is_letter });
+            let sent_alone = desk.producer.is_alone();
+            flight.tickets.push(Ticket { number, bytes, is_letter, sent_alone });
             flight.bytes += bytes as u64;
         }
         Ok(Sent::TooLarge) => {

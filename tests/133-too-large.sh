@@ -1,0 +1,36 @@
+#!/bin/sh
+# What the output topic refuses for its size is split; a single span that is too large is a dead
+# letter, and one that is too large even for that goes there without its payload.
+# kafka: apache
+. "$(dirname "$0")/lib/common.sh"
+
+start_redis
+start_kafka 1
+OUT=small-$ID DEAD=medium-$ID
+"$TESTKIT" create-topic "$BOOTSTRAP" "$OUT" 1 max.message.bytes=20000
+"$TESTKIT" create-topic "$BOOTSTRAP" "$DEAD" 1 max.message.bytes=60000
+# A segment of about 100 kB, and in other traces a span of 40 kB and one of 80 kB.
+generate --traces 1 --spans-per-trace 90 --seed 3 >"$TMP/in"
+noise() { head -c "$1" /dev/urandom | base64 -w 0; }
+for size in 30000 60000; do
+    printf '{"project_id":1,"trace_id":"t%s","span_id":"s%s","x":"%s"}\n' \
+        $size $size "$(noise $size)" >>"$TMP/large"
+done
+cat "$TMP/in" "$TMP/large" | produce "$IN" >/dev/null
+# Without compression: the sizes are what counts here.
+COMPRESSION=none
+start_spanbufd --timeout 2 --root-timeout 1 --validate ids --dead-letter-topic "$DEAD"
+wait_until 60 board_says 'total("dead_letters"), total("open_spans")' '(2, 0)'
+wait_until 30 all_out "$TMP/in"
+stop_spanbufd
+check "$TMP/in"
+[ "$(wc -l <"$TMP/out")" -ge 5 ] || fail "the segment was not split"
+consumed "$DEAD" "$TMP/dead"
+python3 - "$TMP/dead" "$TMP/large" <<'EOF'
+import json, sys
+letters = [json.loads(line) for line in open(sys.argv[1])]
+large = [line.rstrip("\n") for line in open(sys.argv[2])]
+assert sorted(letter["value"] or "" for letter in letters) == ["", large[0]], "payloads"
+assert all("too large" in letter["headers"]["spanbufd-reason"] for letter in letters)
+assert sorted(int(letter["headers"]["spanbufd-offset"]) for letter in letters) == [90, 91]
+EOF
