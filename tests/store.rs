@@ -314,7 +314,8 @@ fn a_full_redis_refuses_append_and_clean_and_still_drains() {
     let (id, header_bytes) = (batch.header.id, batch.header_bytes);
     let from = vec![(Listed { id, header_bytes, first: Offset(10) }, Marks::default())];
     let clean = Clean { shard: SHARD, epoch: Epoch(1), from, carry: made(3, None, 10) };
-    assert!(store.clean(&clean).is_err());
+    let refused = store.clean(&clean).unwrap_err().to_string();
+    assert!(refused.contains("OOM"), "{refused}");
     assert_eq!(store.settle(SHARD, Epoch(1), &[marks(&batch, &[0])]).unwrap(), Fenced::Done);
     let taken = store.take(SHARD, Epoch(2)).unwrap().expect("a life");
     assert_eq!((taken.whole(), taken.marks.len()), (true, 1));

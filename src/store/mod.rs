@@ -1,6 +1,6 @@
 //! Story 1, at rest: the log of batches, behind one trait.
 //!
-//! Contract of every implementation (the properties in `tests/properties.rs` hold for both):
+//! Contract of every implementation (the properties in `tests/store.rs` hold for both):
 //!
 //! - **P5** `append` makes a batch count only if position, tip and life are the ones it
 //!   follows; a repeat of what already counts answers [`Appended::Done`].

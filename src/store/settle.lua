@@ -28,5 +28,6 @@ end
 redis.call('HINCRBY', p, 'batches', batches)
 redis.call('HINCRBY', p, 'marked', marked)
 redis.call('EXPIRE', p, ARGV[2])
+redis.call('EXPIRE', l, ARGV[2])
 redis.call('EXPIRE', d, ARGV[2])
 return 'done'

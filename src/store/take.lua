@@ -12,6 +12,8 @@ if redis.call('EXISTS', p) == 0 then
 end
 redis.call('HSET', p, 'epoch', ARGV[1])
 redis.call('EXPIRE', p, ARGV[2])
+redis.call('EXPIRE', l, ARGV[2])
+redis.call('EXPIRE', d, ARGV[2])
 return {
   redis.call('HGETALL', p),
   redis.call('ZRANGE', l, 0, -1, 'WITHSCORES'),

@@ -377,6 +377,9 @@ impl Store for RedisStore {
     }
 
     fn settle(&mut self, shard: ShardId, epoch: Epoch, marks: &[BatchMarks]) -> Result<Fenced> {
+        // To the script no marks mean that nothing is left: a batch without any is not told of.
+        let told = |marks: &&BatchMarks| marks.done || !marks.marks.0.is_empty();
+        let marks: Vec<BatchMarks> = marks.iter().filter(told).cloned().collect();
         for page in marks.chunks(BATCHES_PER_SCRIPT) {
             if self.settle_page(shard, epoch, page)? == Fenced::Refused {
                 return Ok(Fenced::Refused);
@@ -405,15 +408,26 @@ impl Store for RedisStore {
             }
             vec![store.set(clean.shard, carry.header.id, &carry.value), command]
         })?;
-        self.fenced("clean", clean.shard, replies.get(1))
+        // A refused value says more than the script that did not find it.
+        match replies.first() {
+            Some(refused @ Reply::Refused { .. }) => {
+                Err(self.unexpected(&format!("clean in shard {}", clean.shard), Some(refused)))
+            }
+            _ => self.fenced("clean", clean.shard, replies.get(1)),
+        }
     }
 
     fn renew(&mut self, shard: ShardId, batches: &[BatchId]) -> Result<()> {
-        self.call(|store| {
+        let replies = self.call(|store| {
             let keys = store.keys(shard, batches.iter().copied()).into_iter();
             keys.map(|key| Command::new("EXPIRE").arg(key).arg(&store.ttl_s)).collect()
         })?;
-        Ok(())
+        match replies.iter().find(|reply| matches!(reply, Reply::Refused { .. })) {
+            Some(refused) => {
+                Err(self.unexpected(&format!("renew the keys of shard {shard}"), Some(refused)))
+            }
+            None => Ok(()),
+        }
     }
 
     fn drop_life(

@@ -228,6 +228,8 @@ impl Held {
         }
         self.owned = Some(Owned { life: taken.state.life, epoch, index });
         self.taking += 1;
+        // Whoever held it before may have let it grow old.
+        self.renewed_at = Duration::ZERO;
         self.looked_at = now;
         Ok(())
     }
