@@ -25,6 +25,7 @@ generate --traces 300 --seed 23 >"$TMP/in"
 split -n l/3 "$TMP/in" "$TMP/part."
 produce "$IN" <"$TMP/part.aa" >/dev/null
 kill -KILL "$one"
+rm -f "/dev/shm/spanbufd.one-$ID"
 produce "$IN" <"$TMP/part.ab" >/dev/null
 INSTANCE=two-$ID DAEMON=$two
 wait_until 60 board_says 'len(s)' 2

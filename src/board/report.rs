@@ -5,8 +5,8 @@
 //! the words stay what their one writer wrote (P4).
 
 use super::words::{
-    DaemonState, DaemonWord, Kind, LATENESS_BOUNDS_MS, ShardWord, WaitingFor, Word, WorkerState,
-    WorkerWord,
+    DaemonState, DaemonWord, Kind, LATENESS_BOUNDS_MS, Paused, ShardWord, WaitingFor, Word,
+    WorkerState, WorkerWord,
 };
 use super::{Board, ShardId, ShardSlot, WorkerSlot};
 use crate::sys::process::Ended;
@@ -61,7 +61,7 @@ pub fn text(board: &Board, now: Duration) -> String {
         out.push_str(&worker.line(now));
     }
     out.push_str(
-        "SHARD DESIRED HOLDER   POSITION    INDEXED      FLOOR        LAG OPEN-SEGMENTS PAUSED\n",
+        "SHARD DESIRED HOLDER   POSITION    INDEXED      FLOOR        LAG OPEN-SEGMENTS STATE\n",
     );
     for (number, slot) in shards(board) {
         out.push_str(&shard_line(number, slot));
@@ -214,7 +214,7 @@ fn shard_line(number: u32, slot: ShardSlot<'_>) -> String {
         text(offset(ShardWord::Floor)),
         text(lag),
         slot.get(ShardWord::OpenSegments),
-        slot.get(ShardWord::Paused),
+        Paused::from_word(slot.get(ShardWord::Paused)).name(),
     )
 }
 

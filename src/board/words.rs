@@ -197,6 +197,17 @@ values! {
     Both "Kafka and Redis";
 }
 
+values! {
+    /// The values of `ShardWord::Paused`: why nothing is read of a shard.
+    Paused:
+    Flowing "flowing";
+    Starting "starting";
+    Refused "store refuses";
+    NoHolder "no holder";
+    Backpressure "backpressure";
+    Memory "memory";
+}
+
 /// Upper bounds in ms of the lateness histogram (acknowledged minus due), the last is open.
 pub const LATENESS_BOUNDS_MS: [u64; 16] =
     [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000, u64::MAX];

@@ -5,7 +5,7 @@
 //! position, begins a new one at the floor.
 
 use super::{Desk, clock};
-use crate::board::words::ShardWord;
+use crate::board::words::{Paused, ShardWord};
 use crate::error::Result;
 use crate::segment::batch::{self, CarriedChunk, Header};
 use crate::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks, Reason};
@@ -29,9 +29,6 @@ const HEADERS_PER_PAGE: usize = 256;
 
 /// How often a shard without a life is asked for.
 const TAKE_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The value of the board's word `paused` that says so.
-const PAUSED_FOR_MEMORY: u64 = 5;
 
 /// After an epoch was lost: two believers must not steal a shard from each other for ever.
 const RETAKE_FIRST: Duration = Duration::from_secs(1);
@@ -298,7 +295,7 @@ impl Held {
     /// Ingest has paused the shard because the store's memory is short.
     pub fn waits_for_memory(&self, desk: &Desk<'_>) -> bool {
         let slot = desk.berth.board.shard(self.shard);
-        slot.is_some_and(|slot| slot.get(ShardWord::Paused) == PAUSED_FOR_MEMORY)
+        slot.is_some_and(|slot| slot.get(ShardWord::Paused) == Paused::Memory as u64)
     }
 
     /// How long until the next deadline, by the shard's clock.

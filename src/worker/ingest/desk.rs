@@ -4,8 +4,8 @@
 //! is away) leaves each shard where it is, to be tried again.
 
 use super::pressure::Memory;
-use super::shard::{Pause, Phase, Shard, Taken};
-use crate::board::words::{OwnershipWord, ShardWord, WaitingFor};
+use super::shard::{Phase, Shard, Taken};
+use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -23,6 +23,10 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
 pub(super) const HOLDER_GRACE: Duration = Duration::from_secs(1);
+
+/// Partitions that are asked for their end in one look, and how long one may take.
+const ENDS_PER_LOOK: usize = 8;
+const ENDS_WAIT: Duration = Duration::from_millis(500);
 
 /// Bound of one question to Kafka.
 pub(super) const KAFKA_WAIT: Duration = Duration::from_secs(2);
@@ -46,6 +50,8 @@ pub struct Desk<'a> {
     pub(super) troubles: Repeats,
     pub(super) memory: Memory,
     pub(super) memory_short: bool,
+    /// Which partition is asked for its end next.
+    asked_ends: usize,
 }
 
 impl<'a> Desk<'a> {
@@ -73,6 +79,7 @@ impl<'a> Desk<'a> {
             troubles: Repeats::new(),
             memory: Memory::default(),
             memory_short: false,
+            asked_ends: 0,
         }
     }
 
@@ -331,6 +338,7 @@ impl<'a> Desk<'a> {
             self.looked_at = now;
             self.compare()?;
             self.look_at_memory();
+            self.look_at_ends(consumer, now);
         }
         if now.saturating_sub(self.committed_at) >= self.config.commit_interval {
             self.committed_at = now;
@@ -344,6 +352,27 @@ impl<'a> Desk<'a> {
         for shard in self.shards.values_mut() {
             if board.shard(shard.id).is_some_and(|slot| slot.holder().is_some()) {
                 shard.held_at = now;
+            }
+        }
+    }
+
+    /// Asks some partitions for their ends, in turn, so that the lag can be told.
+    fn look_at_ends(&mut self, consumer: &Consumer, now: Duration) {
+        let mut ids: Vec<ShardId> = self.shards.keys().copied().collect();
+        if ids.is_empty() || !self.kafka_backoff.is_over(now) {
+            return;
+        }
+        let first = self.asked_ends % ids.len();
+        self.asked_ends = first + ENDS_PER_LOOK;
+        ids.rotate_left(first);
+        for id in ids.into_iter().take(ENDS_PER_LOOK) {
+            self.berth.beat();
+            match consumer.watermarks(id, ENDS_WAIT) {
+                Ok((_, end)) => self.slot(id).set_offset(ShardWord::HighWatermark, Some(end)),
+                Err(error) => {
+                    self.kafka_backoff.failed(time::monotonic());
+                    return self.troubles.warn("cannot ask partitions for their ends", &error);
+                }
             }
         }
     }
@@ -445,9 +474,9 @@ impl<'a> Desk<'a> {
             slot.set(ShardWord::Frozen, u64::from(shard.phase != Phase::Flowing));
             let pause = match (shard.hold, shard.phase) {
                 (Some(hold), _) => hold,
-                (None, Phase::Flowing) => Pause::Flowing,
-                (None, Phase::Refused) => Pause::Refused,
-                (None, Phase::Finding | Phase::Starting | Phase::Leaving) => Pause::Starting,
+                (None, Phase::Flowing) => Paused::Flowing,
+                (None, Phase::Refused) => Paused::Refused,
+                (None, Phase::Finding | Phase::Starting | Phase::Leaving) => Paused::Starting,
             };
             slot.set(ShardWord::Paused, pause as u64);
         }

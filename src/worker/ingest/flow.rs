@@ -2,8 +2,8 @@
 
 use super::desk::{Desk, HOLDER_GRACE, KAFKA_WAIT};
 use super::pressure::Facts;
-use super::shard::{Pause, Phase};
-use crate::board::words::{ShardWord, WorkerWord};
+use super::shard::Phase;
+use crate::board::words::{Paused, ShardWord, WorkerWord};
 use crate::board::{Board, ShardSlot};
 use crate::config::Config;
 use crate::error::Result;
@@ -22,9 +22,9 @@ impl Desk<'_> {
             let facts = facts(self.config, board, slot);
             let behind = shard.pressure.holds(&facts, self.config.backpressure, now);
             let hold = match () {
-                () if !held => Some(Pause::NoHolder),
-                () if self.memory_short => Some(Pause::Memory),
-                () if behind => Some(Pause::Backpressure),
+                () if !held => Some(Paused::NoHolder),
+                () if self.memory_short => Some(Paused::Memory),
+                () if behind => Some(Paused::Backpressure),
                 () => None,
             };
             if hold != shard.hold && (held || shard.hold.is_some()) {
@@ -114,11 +114,11 @@ fn facts(config: &Config, board: &Board, slot: ShardSlot<'_>) -> Facts {
     }
 }
 
-fn say_hold(id: ShardId, hold: Option<Pause>) {
+fn say_hold(id: ShardId, hold: Option<Paused>) {
     match hold {
         None => log::info!("shard {id} is read again"),
-        Some(Pause::NoHolder) => log::info!("shard {id} is paused: no flusher holds it"),
-        Some(Pause::Memory) => log::warn!(
+        Some(Paused::NoHolder) => log::info!("shard {id} is paused: no flusher holds it"),
+        Some(Paused::Memory) => log::warn!(
             "shard {id} is paused: Redis uses more than max-memory-percentage of its memory; \
              raise maxmemory or add room"
         ),

@@ -5,6 +5,7 @@
 //! away, and it comes back through a seek to its position (P5).
 
 use super::pressure::Pressure;
+use crate::board::words::Paused;
 use crate::config::Config;
 use crate::error::Result;
 use crate::kafka::consumer::Message;
@@ -30,18 +31,6 @@ pub enum Phase {
     Refused,
     /// The group wants it back: nothing is read any more.
     Leaving,
-}
-
-/// Why nothing is read of a shard: the board's word `paused`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Pause {
-    Flowing = 0,
-    Starting = 1,
-    Refused = 2,
-    NoHolder = 3,
-    Backpressure = 4,
-    Memory = 5,
 }
 
 /// What reading one message did to its shard.
@@ -75,7 +64,7 @@ pub struct Shard {
     /// When a flusher last held the shard (monotonic).
     pub held_at: Duration,
     /// Why it may not be read now, if it may not.
-    pub hold: Option<Pause>,
+    pub hold: Option<Paused>,
     pub pressure: Pressure,
     /// Its position was out of range: it takes a new fetcher to start it again.
     pub stranded: bool,
@@ -119,7 +108,7 @@ impl Shard {
             committed: None,
             recommit: false,
             held_at: now,
-            hold: Some(Pause::NoHolder),
+            hold: Some(Paused::NoHolder),
             pressure: Pressure::default(),
             stranded: false,
             open: false,
