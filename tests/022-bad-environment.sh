@@ -20,6 +20,6 @@ env SPANBUFD_SERVICE_HOST=10.0.0.1 SPANBUFD_PORT=tcp://10.0.0.1:80 "$SPANBUFD" c
 
 # Each line of a repeatable option's variable is one setting; spaces belong to the value.
 env SPANBUFD_KAFKA='linger.ms=5
-sasl.oauthbearer.scope=read write' "$SPANBUFD" check >"$TMP/out"
+client.rack=row 3 left' "$SPANBUFD" check >"$TMP/out"
 [ "$(grep -c 'environment SPANBUFD_KAFKA$' "$TMP/out")" -eq 2 ] || fail "$(cat "$TMP/out")"
-grep -q 'sasl.oauthbearer.scope=read write' "$TMP/out" || fail "$(cat "$TMP/out")"
+grep -q 'client.rack=row 3 left' "$TMP/out" || fail "$(cat "$TMP/out")"
