@@ -19,6 +19,14 @@ for line in open(sys.argv[1]):
     print(spans[0]["trace_id"], "".join(sorted(s["span_id"] for s in spans)))
 EOF
 }
+new_topics() {
+    for topic in "$IN" "$OUT"; do
+        case $TEST_KAFKA in
+            mock) tell_mock topic "$topic" 1 ;;
+            apache) "$TESTKIT" create-topic "$BOOTSTRAP" "$topic" 1 ;;
+        esac
+    done
+}
 has_segments() { [ "$(segments | sort | tr '\n' ';')" = "$1" ] || { segments; return 1; }; }
 
 start_redis
@@ -43,14 +51,24 @@ wait_until 30 has_segments 't1 ab;t1 c;t2 de;t9 z;'
 wait_until 30 has_segments 't1 ab;t1 c;t2 de;t3 fg;t9 z;'
 stop_spanbufd
 
+# The daemon is away for an hour; what was produced in time meanwhile still belongs together.
+IN=away-$ID OUT=away-out-$ID NAMESPACE=away-$ID GROUP=away-$ID
+new_topics
+span t5 a $hour_ago | produce "$IN" >/dev/null
+start_spanbufd --validate ids
+wait_until 20 board_says 'total("read")' 1
+stop_spanbufd
+{
+    span t5 b $((hour_ago + 9000)) a
+    span t6 z $(($(date +%s) * 1000))
+} | produce "$IN" >/dev/null
+start_spanbufd --validate ids
+wait_until 30 has_segments 't5 ab;t6 z;'
+stop_spanbufd
+
 # A producer that is 90 s behind: its clock runs on from its own time.
 IN=behind-$ID OUT=behind-out-$ID NAMESPACE=behind-$ID GROUP=behind-$ID
-case $TEST_KAFKA in
-    mock) tell_mock topic "$IN" 1; tell_mock topic "$OUT" 1 ;;
-    apache)
-        "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 1
-        "$TESTKIT" create-topic "$BOOTSTRAP" "$OUT" 1 ;;
-esac
+new_topics
 start_spanbufd --validate ids --root-timeout 4
 behind=$((($(date +%s) - 90) * 1000))
 span t4 a $behind | produce "$IN" >/dev/null

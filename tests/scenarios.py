@@ -2,16 +2,23 @@
 """The scenarios of assembly, through `spanbufd assemble --timed --explain`.
 
 usage: scenarios.py SPANBUFD
+       scenarios.py --produce            messages for a topic, for `testkit produce`
+       scenarios.py --check OUTPUT       what `testkit consume` read of the output topic
 
 Every scenario runs in all orders of its spans where times allow, else in 100 random ones, and in
 batches of 1, of 2 and of everything: the same segments must come out. A segment is written as
 PROJECT:ID@SECONDS=SPANS, in upper case the spans that are the segment itself.
+
+For topics every order of every scenario is a trace of its own, and every scenario has a time of its
+own, an hour after the one before, in the past; a last span ends them all.
 """
 import itertools
 import json
 import random
+import re
 import subprocess
 import sys
+import time
 
 SPANBUFD = sys.argv[1]
 PLAIN = ["--validate", "ids"]
@@ -93,6 +100,48 @@ SCENARIOS = {
 }
 
 
+def traces():
+    """Every order of every scenario: (trace id, hour, spans in order, expected)."""
+    for hour, (name, (specs, expected)) in enumerate(SCENARIOS.items()):
+        spans = [(spec, int(at)) for spec, at in (one.split("@") for one in specs)]
+        for n, order in enumerate(orders(spans)):
+            yield f"{hour:016x}{n:016x}", hour, order, expected
+
+
+def produce():
+    base = (int(time.time()) - 36 * 3600) * 1000
+    messages = []
+    for trace, hour, order, _ in traces():
+        for spec, at in order:
+            line = json.loads(span(spec, at))["span"]
+            line["trace_id"] = trace
+            messages.append((base + hour * 3_600_000 + at * 1000, trace, json.dumps(line)))
+    # By time, as a producer would have sent them; the order within one time is the scenario's.
+    messages.sort(key=lambda message: message[0])
+    end = base + len(SCENARIOS) * 3_600_000
+    messages.append((end, "end", '{"project_id":1,"trace_id":"end","span_id":"end"}'))
+    for at, trace, raw in messages:
+        print(json.dumps({"at_ms": at, "key": trace, "raw": raw}))
+
+
+def check(path):
+    found = {}
+    for line in open(path, encoding="utf-8"):
+        for message in [json.loads(json.loads(line)["value"])]:
+            spans = message["spans"]
+            ids = {s["attributes"]["sentry.segment.id"]["value"] for s in spans}
+            names = [s["span_id"][0].upper() if s["is_segment"] else s["span_id"][0] for s in spans]
+            segment = sorted(ids)[0][0] if len(ids) == 1 else "?"
+            name = f"{spans[0]['project_id']}:{segment}={''.join(sorted(names))}"
+            found.setdefault(spans[0]["trace_id"], []).append(name)
+    count = 0
+    for trace, _, order, expected in traces():
+        wanted = sorted(re.sub("@[0-9]+", "", one) for one in expected)
+        assert sorted(found.get(trace, [])) == wanted, f"{order}: {found.get(trace)}"
+        count += 1
+    print(f"{count} traces of {len(SCENARIOS)} scenarios")
+
+
 def main():
     runs = 0
     for name, (specs, expected) in SCENARIOS.items():
@@ -145,4 +194,9 @@ def main():
     print(f"{runs} runs of {len(SCENARIOS)} scenarios")
 
 
-main()
+if SPANBUFD == "--produce":
+    produce()
+elif SPANBUFD == "--check":
+    check(sys.argv[2])
+else:
+    main()

@@ -48,6 +48,8 @@ pub struct Held {
     renewed_at: Duration,
     take_at: Duration,
     take_wait: Duration,
+    /// A life in which bytes were missing once: the second time the store is asked no more.
+    doubted: Option<Life>,
 }
 
 /// What we have of a shard after taking it in the store.
@@ -70,6 +72,7 @@ impl Held {
             renewed_at: now,
             take_at: now,
             take_wait: RETAKE_FIRST,
+            doubted: None,
         }
     }
 
@@ -244,13 +247,33 @@ impl Held {
         Ok(Some(headers))
     }
 
-    /// What is there is not whole: drop it, so that it is read again from the floor (P6).
-    fn drop_life(&mut self, desk: &mut Desk<'_>, epoch: Epoch, taken: &Taken) -> Result<()> {
+    /// Bytes of a batch are missing or damaged. The first time the index may be what is wrong (a
+    /// cleaning whose reply was lost): it is built again. The second time the store has a hole.
+    pub fn hole(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+        let Some(owned) = &self.owned else { return Ok(()) };
+        if self.doubted != Some(owned.life) {
+            self.doubted = Some(owned.life);
+            self.lose();
+            return Ok(());
+        }
+        self.say_hole();
+        let batches = owned.index.batch_ids();
+        desk.store.drop_life(self.shard, owned.epoch, owned.life, &batches)?;
+        self.lose();
+        Ok(())
+    }
+
+    fn say_hole(&self) {
         log::error!(
             "shard {}: something of its buffer is missing from the store; dropping the rest, all \
              that is not delivered is read again from Kafka",
             self.shard
         );
+    }
+
+    /// What is there is not whole: drop it, so that it is read again from the floor (P6).
+    fn drop_life(&mut self, desk: &mut Desk<'_>, epoch: Epoch, taken: &Taken) -> Result<()> {
+        self.say_hole();
         let batches: Vec<BatchId> = taken.listed.iter().map(|listed| listed.id).collect();
         desk.store.drop_life(self.shard, epoch, taken.state.life, &batches)?;
         self.lose();
@@ -364,8 +387,7 @@ impl Held {
         let Some(carry) = Carry::plan(&owned.index, &sparse) else { return Ok(()) };
         let Some(batch) = carry.pack(desk, self.shard, &owned.index)? else {
             log::warn!("shard {}: a batch that was to be cleaned is not whole", self.shard);
-            self.lose();
-            return Ok(());
+            return self.hole(desk);
         };
         let header = batch.header.clone();
         let header_bytes = batch.header_bytes;

@@ -77,8 +77,7 @@ pub fn start(
         Ok(Some(blocks)) => blocks,
         Ok(None) => {
             log::warn!("shard {}: bytes are missing from the store", held.shard);
-            held.lose();
-            return Ok(());
+            return held.hole(desk);
         }
         Err(error) => {
             give_back(held, due);
@@ -88,8 +87,7 @@ pub fn start(
     for due in due {
         if !start_one(desk, held, flights, &blocks, due) {
             log::error!("shard {}: a chunk's body cannot be read", held.shard);
-            held.lose();
-            return Ok(());
+            return held.hole(desk);
         }
     }
     Ok(())
