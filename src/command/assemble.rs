@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::segment::batch::{self, Batch, Place};
 use crate::segment::chunk::{Draft, SpansBody};
 use crate::segment::encode::{self, Segment};
-use crate::segment::index::{DueName, DueSegment, Index, Limits};
+use crate::segment::index::{DueName, DueSegment, Index};
 use crate::segment::span::{self, Reject};
 use crate::segment::{BatchId, EventMs, Offset, ShardId, body};
 use serde_json::value::RawValue;
@@ -90,12 +90,7 @@ struct Work<'c> {
 
 impl<'c> Work<'c> {
     fn new(config: &'c Config, explain: bool) -> Result<Work<'c>> {
-        let limits = Limits {
-            timeout_ms: config.timeout.as_millis() as i64,
-            root_timeout_ms: config.root_timeout.as_millis() as i64,
-            max_age_ms: config.max_segment_age.as_millis() as i64,
-            max_bytes: config.max_segment_bytes,
-        };
+        let limits = config.limits();
         Ok(Work {
             config,
             explain,

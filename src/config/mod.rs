@@ -19,6 +19,7 @@ pub mod value;
 pub use load::{Accepts, Loaded, Origin, Setting, add_options, load};
 
 use crate::segment::batch::Compression;
+use crate::segment::index::Limits;
 use crate::segment::span::Validate;
 use std::fmt;
 use std::path::PathBuf;
@@ -107,6 +108,18 @@ impl fmt::Debug for Config {
             text.lines().map(|line| secret::mask(row.name, line)).collect::<Vec<_>>()
         };
         f.debug_map().entries(table::TABLE.iter().map(|row| (row.name, shown(row)))).finish()
+    }
+}
+
+impl Config {
+    /// The limits that decide when a segment is due.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            timeout_ms: self.timeout.as_millis() as i64,
+            root_timeout_ms: self.root_timeout.as_millis() as i64,
+            max_age_ms: self.max_segment_age.as_millis() as i64,
+            max_bytes: self.max_segment_bytes,
+        }
     }
 }
 

@@ -39,7 +39,6 @@ pub struct Flight {
     pub failed: bool,
     pub bytes: u64,
     pub spans: u64,
-    pub duplicates: u32,
     pub dead_letters: u64,
     /// Dropped because there is no dead-letter topic: counted and logged.
     pub dropped: u64,
@@ -56,7 +55,6 @@ impl Flight {
             failed: false,
             bytes: 0,
             spans: 0,
-            duplicates: 0,
             dead_letters: 0,
             dropped: 0,
         }

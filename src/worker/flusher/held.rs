@@ -212,7 +212,7 @@ impl Held {
         desk.berth.beat();
         let headers = if taken.whole() { self.read_headers(desk, &taken)? } else { None };
         let Some(headers) = headers else { return self.drop_life(desk, epoch, &taken) };
-        let mut index = rebuild(limits(desk), &taken, headers);
+        let mut index = rebuild(desk.config.limits(), &taken, headers);
         let floor = desk.berth.board.shard(self.shard).and_then(|s| s.offset(ShardWord::Committed));
         if let Some(floor) = floor {
             self.add_unsettled(index.settle_below(floor));
@@ -477,15 +477,6 @@ impl Carry {
         let at = index.indexed_ms().unwrap_or(EventMs(0));
         let id = BatchId(random::bits128()?);
         Ok(Some(batch::pack_carry(id, at, &carried, desk.config.compression)))
-    }
-}
-
-fn limits(desk: &Desk<'_>) -> Limits {
-    Limits {
-        timeout_ms: desk.config.timeout.as_millis() as i64,
-        root_timeout_ms: desk.config.root_timeout.as_millis() as i64,
-        max_age_ms: desk.config.max_segment_age.as_millis() as i64,
-        max_bytes: desk.config.max_segment_bytes,
     }
 }
 

@@ -145,7 +145,6 @@ fn send_segment(
     };
     let limit = message_limit(desk);
     let Encoded { messages, duplicates } = encode::encode(&segment, limit);
-    flight.duplicates = duplicates;
     if let Some(slot) = desk.berth.board.shard(flight.shard) {
         slot.add(ShardWord::Duplicates, u64::from(duplicates));
     }

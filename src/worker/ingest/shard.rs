@@ -95,7 +95,6 @@ pub struct Tally {
 
 impl Shard {
     pub fn new(id: ShardId, config: &Config, now: Duration) -> Shard {
-        let spread = config.timeout.min(config.root_timeout).as_millis() as i64;
         Shard {
             id,
             phase: Phase::Finding,
@@ -112,7 +111,7 @@ impl Shard {
             pressure: Pressure::default(),
             stranded: false,
             open: false,
-            draft: Draft::new(spread.max(1)),
+            draft: Draft::new(config.limits().spread_ms()),
             drafted_at: now,
             unstored_ms: None,
             tally: Tally::default(),
