@@ -159,10 +159,18 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Some position is out of its partition's range: looks which, and what is there.
+    /// Some position is out of its partition's range: looks which, and what is there. What was
+    /// read before is appended first: it is not there to be read again.
     pub fn out_of_range(&mut self, consumer: &Consumer) -> Result<()> {
-        let flowing = self.shards.values().filter(|shard| shard.phase == Phase::Flowing);
-        let flowing: Vec<ShardId> = flowing.map(|shard| shard.id).collect();
+        self.append_ripe(true)?;
+        let mut flowing = Vec::new();
+        for shard in self.shards.values_mut() {
+            match shard.phase {
+                Phase::Flowing => flowing.push(shard.id),
+                // It may be the one: when it can be appended to again, it takes a new fetcher.
+                _ => shard.stranded = true,
+            }
+        }
         for id in flowing {
             match consumer.watermarks(id, KAFKA_WAIT) {
                 Ok((low, high)) => self.compare_range(id, low, high)?,

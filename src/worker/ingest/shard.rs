@@ -234,9 +234,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Moves the position over offsets that retention ate: they are lost, and counted so.
-    /// What is drafted and not appended is among them: it is not there to be read again, so the
-    /// caller appends it first.
+    /// Moves the position over offsets that retention ate: they are lost, and counted so. Nothing
+    /// may be drafted or pending.
     pub fn skip_to(&mut self, earliest: Offset, now: Duration) {
         let Some(life) = self.life else { return };
         self.forget();
