@@ -258,9 +258,10 @@ impl Held {
         }
         self.say_hole();
         let batches = owned.index.batch_ids();
-        desk.store.drop_life(self.shard, owned.epoch, owned.life, &batches)?;
+        let dropped = desk.store.drop_life(self.shard, owned.epoch, owned.life, &batches);
+        // Also without an answer: what the round took out of the index would never come back.
         self.lose();
-        Ok(())
+        dropped.map(drop)
     }
 
     fn say_hole(&self) {
