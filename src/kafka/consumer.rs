@@ -160,6 +160,26 @@ fn shards_of(list: &TopicPartitionList) -> Vec<ShardId> {
     list.elements().iter().map(|elem| ShardId(elem.partition() as u32)).collect()
 }
 
+/// A consumer that has not joined anything yet: what a configuration can be judged by.
+pub(super) fn create(config: &Config, worker: usize) -> Result<Consumer> {
+    let inner = settings::consumer(config, worker)
+        .create_with_context(Context::default())
+        .map_err(|why| cannot_open(config, &why))?;
+    Ok(Consumer {
+        inner,
+        topic: config.input_topic.clone(),
+        start_from: config.start_from,
+        leaving: RefCell::default(),
+    })
+}
+
+fn cannot_open(config: &Config, why: &KafkaError) -> Error {
+    Error::config(format!(
+        "cannot open a consumer for {}: {why}; check bootstrap-servers, kafka and kafka-consumer",
+        config.bootstrap_servers
+    ))
+}
+
 pub struct Consumer {
     inner: BaseConsumer<Context>,
     topic: String,
@@ -171,27 +191,12 @@ pub struct Consumer {
 impl Consumer {
     /// Joins the group (or takes the fixed `partitions`). `worker` is the ingest's number.
     pub fn open(config: &Config, worker: usize) -> Result<Consumer> {
-        let failed = |why: KafkaError| {
-            Error::config(format!(
-                "cannot open a consumer for {}: {why}; check bootstrap-servers, kafka and \
-                 kafka-consumer",
-                config.bootstrap_servers
-            ))
+        let consumer = create(config, worker)?;
+        let joined = match config.partitions.as_slice() {
+            [] => consumer.inner.subscribe(&[&consumer.topic]),
+            fixed => consumer.assign_fixed(fixed),
         };
-        let settings = settings::consumer(config, worker);
-        let inner: BaseConsumer<Context> =
-            settings.create_with_context(Context::default()).map_err(failed)?;
-        let consumer = Consumer {
-            inner,
-            topic: config.input_topic.clone(),
-            start_from: config.start_from,
-            leaving: RefCell::default(),
-        };
-        if config.partitions.is_empty() {
-            consumer.inner.subscribe(&[&consumer.topic]).map_err(failed)?;
-        } else {
-            consumer.assign_fixed(&config.partitions).map_err(failed)?;
-        }
+        joined.map_err(|why| cannot_open(config, &why))?;
         Ok(consumer)
     }
 

@@ -15,9 +15,9 @@ use crate::config::Config;
 use crate::error::Result;
 
 /// Builds both clients' configurations as the workers will, properties of the user included.
-/// Asks no broker. The clients are left to the end of the process.
+/// Asks no broker and joins no group. The clients are left to the end of the process.
 pub fn check(config: &Config) -> Result<()> {
-    std::mem::forget(consumer::Consumer::open(config, 0)?);
+    std::mem::forget(consumer::create(config, 0)?);
     std::mem::forget(producer::Producer::open(config, 0)?);
     Ok(())
 }
