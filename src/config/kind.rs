@@ -284,6 +284,23 @@ const REDIS_SCHEMES: [(&str, bool); 5] = [
     ("valkey+unix://", true),
 ];
 
+/// Schemes that others know, and what to write instead.
+const REDIS_NOT_SPOKEN: [(&str, &str); 4] = [
+    ("rediss:", NO_TLS),
+    ("valkeys:", NO_TLS),
+    ("redis-sentinel:", NO_SENTINEL),
+    ("redis+sentinel:", NO_SENTINEL),
+];
+const NO_TLS: &str = "asks for TLS, which is not supported; put a TLS proxy beside spanbufd and \
+                      write redis:// or unix:// for it";
+const NO_SENTINEL: &str = "asks for Sentinel, which is not supported; write redis:// with an \
+                           address that follows the primary";
+
+fn not_spoken(url: &str) -> Option<&'static str> {
+    let row = REDIS_NOT_SPOKEN.iter().find(|(scheme, _)| url.starts_with(scheme));
+    row.map(|(_, why)| *why)
+}
+
 fn redis_url(text: &str) -> Parsed<String> {
     if text.contains(char::is_whitespace) {
         return Err("has white space in it".into());
@@ -295,7 +312,7 @@ fn redis_url(text: &str) -> Parsed<String> {
             Err("names no socket; write it as unix:///PATH".into())
         }
         Some(_) => Ok(text.to_owned()),
-        None => Err("does not begin with redis:// or unix://".into()),
+        None => Err(not_spoken(text).unwrap_or("does not begin with redis:// or unix://").into()),
     }
 }
 

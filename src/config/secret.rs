@@ -102,8 +102,7 @@ impl Config {
     }
 
     /// The password in `redis-password-file`, without the line's end; `None` without the
-    /// option. It is read at each call, so that a changed password is found by the next
-    /// connection.
+    /// option. A worker reads it once, when it is born: a changed one takes a reload.
     pub fn redis_password(&self) -> Result<Option<String>> {
         let Some(path) = &self.redis_password_file else { return Ok(None) };
         let what = format!("cannot read redis-password-file {}", path.display());

@@ -6,7 +6,7 @@
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::sys::{random, time};
+use crate::sys::time;
 use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, Value};
 use std::time::Duration;
 
@@ -14,10 +14,6 @@ use std::time::Duration;
 const CALL_MAX: Duration = Duration::from_secs(5);
 
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-
-/// Between two tries to connect, jittered, doubling.
-const RECONNECT_FIRST: Duration = Duration::from_millis(20);
-const RECONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// One reply, as far as spanbufd needs to tell them apart.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,8 +64,6 @@ pub struct Link {
     connection: Option<Connection>,
     /// Counts connections, so that a caller notices a new one.
     pub connections: u64,
-    retry_at: Duration,
-    retry_wait: Duration,
 }
 
 impl Link {
@@ -86,38 +80,21 @@ impl Link {
             info = info.set_redis_settings(settings);
         }
         let client = Client::open(info).map_err(|why| wrong(&why))?;
-        Ok(Link {
-            client,
-            address,
-            connection: None,
-            connections: 0,
-            retry_at: Duration::ZERO,
-            retry_wait: RECONNECT_FIRST,
-        })
+        Ok(Link { client, address, connection: None, connections: 0 })
     }
 
-    /// Connects if it is time to; `Err(Temporary)` while there is no connection.
+    /// Connects if there is no connection. How long to wait after a failure is the caller's.
     pub fn connect(&mut self) -> Result<()> {
         if self.connection.is_some() {
             return Ok(());
-        }
-        let now = time::monotonic();
-        if now < self.retry_at {
-            return Err(Error::temporary(format!("no connection to {}", self.address)));
         }
         match self.client.get_connection_with_timeout(CONNECT_MAX) {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.connections += 1;
-                self.retry_wait = RECONNECT_FIRST;
                 Ok(())
             }
-            Err(why) => {
-                let share = random::bits128().map_or(0.5, |bits| f64::from(bits as u16) / 65_536.0);
-                self.retry_at = now + self.retry_wait.mul_f64(0.5 + share / 2.0);
-                self.retry_wait = (self.retry_wait * 2).min(RECONNECT_MAX);
-                Err(self.failed("connect to", &why))
-            }
+            Err(why) => Err(self.failed("connect to", &why)),
         }
     }
 

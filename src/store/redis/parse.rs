@@ -132,9 +132,20 @@ pub fn is_passing(code: &str) -> bool {
     PASSING.contains(&code)
 }
 
-/// An answer that is no condition of the call.
+/// Answers of a node that is one of several: it holds only its share of our keys.
+const OF_A_CLUSTER: [&str; 3] = ["MOVED", "ASK", "CROSSSLOT"];
+
+/// An answer that is no condition of the call. That the server is one node of a Redis Cluster
+/// does not mend itself: a configuration error.
 pub fn unexpected(doing: &str, address: &str, reply: Option<&Reply>) -> Error {
     let (why, remedy) = match reply {
+        Some(Reply::Refused { code, text }) if OF_A_CLUSTER.contains(&code.as_str()) => {
+            return Error::config(format!(
+                "cannot {doing} at {address}: it is one node of a Redis Cluster ({}), which \
+                 spanbufd does not speak; point redis-url to a Redis that is not part of one",
+                bounded(text)
+            ));
+        }
         Some(Reply::Refused { code, text }) => (text.clone(), remedy(code)),
         Some(other) => (format!("an answer that was not expected: {other:?}"), ""),
         None => ("an answer is missing".to_owned(), ""),
