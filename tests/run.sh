@@ -42,6 +42,8 @@ missing() {
     done
     [ -e /usr/include/openssl/ssl.h ] || printf ' libssl-dev'
     [ -e /usr/include/zlib.h ] || printf ' zlib1g-dev'
+    # Debian's python3 has a venv that cannot make one without this.
+    python3 -c 'import ensurepip' 2>/dev/null || printf ' python3-venv'
 }
 
 install_needs() {
@@ -129,13 +131,15 @@ run_test() {
 
 # One loud line in all; every test counts as skipped.
 skip_apache() {
+    if [ -z "${SAID:-}" ]; then
+        echo "!!! NO APACHE KAFKA HERE: HALF OF THE KAFKA TESTS IS SKIPPED !!! (see $KAFKA_CACHE)"
+        SAID=1
+    fi
     if [ "${SPANBUFD_TEST_KAFKA:-}" = mock ]; then
         skipped=$((skipped + 1))
     else
         skipped_one "$1 on apache"
     fi
-    [ -n "${SAID:-}" ] || echo "!!! NO APACHE KAFKA HERE: HALF OF THE KAFKA TESTS IS SKIPPED !!!"
-    SAID=1
 }
 
 install_needs
