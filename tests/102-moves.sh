@@ -13,11 +13,14 @@ one_segment() {
 start_redis
 start_kafka 1
 GROUP=$ID NAMESPACE=$ID
-INSTANCE=one-$ID && start_spanbufd --validate ids --timeout 300 --root-timeout 5
+options="--validate ids --timeout 300 --root-timeout 5 --leave-on-stop true"
+# shellcheck disable=SC2086
+INSTANCE=one-$ID && start_spanbufd $options
 span b ',"parent_span_id":"a"' | produce "$IN" >/dev/null
 wait_until 20 board_says 'total("open_spans")' 1
 first=$DAEMON
-INSTANCE=two-$ID && start_spanbufd --validate ids --timeout 300 --root-timeout 5
+# shellcheck disable=SC2086
+INSTANCE=two-$ID && start_spanbufd $options
 second=$DAEMON
 DAEMON=$first INSTANCE=one-$ID
 stop_spanbufd

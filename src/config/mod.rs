@@ -97,6 +97,7 @@ pub struct Config {
     pub max_restarts: u32,
     pub restart_window: Duration,
     pub rebalance_timeout: Duration,
+    pub leave_on_stop: bool,
     pub commit_interval: Duration,
 }
 
@@ -178,6 +179,7 @@ fn unset() -> Config {
         max_restarts: 0,
         restart_window: Duration::ZERO,
         rebalance_timeout: Duration::ZERO,
+        leave_on_stop: false,
         commit_interval: Duration::ZERO,
     }
 }

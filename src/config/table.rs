@@ -69,6 +69,11 @@ const LOG_FORMAT: Kind = Kind::Choice {
     set: |c, i| c.log_format = FORMATS[i],
     get: |c| FORMATS.iter().position(|f| *f == c.log_format).unwrap_or(0),
 };
+const LEAVE_ON_STOP: Kind = Kind::Choice {
+    words: &["false", "true"],
+    set: |c, i| c.leave_on_stop = i == 1,
+    get: |c| usize::from(c.leave_on_stop),
+};
 const LOG_LEVEL: Kind = Kind::Choice {
     words: &["off", "error", "warn", "info", "debug", "trace"],
     set: |c, i| c.log_level = LEVELS[i],
@@ -176,6 +181,8 @@ pub static TABLE: &[Row] = &[
         "time for an orderly stop; then the rest is killed"),
     row("rebalance-timeout", kind!(Seconds rebalance_timeout 100, 270_000), "30", Reload,
         "time to finish a partition that moves away"),
+    row("leave-on-stop", LEAVE_ON_STOP, "false", Reload,
+        "whether a stop gives the partitions to others at once"),
     row("start-timeout", kind!(Seconds start_timeout 100, HOUR), "60", Reload,
         "time for a worker's first sign of health"),
     row("max-unhealthy-seconds", kind!(Seconds max_unhealthy 500, HOUR), "60", Reload,

@@ -160,41 +160,50 @@ fn shards_of(list: &TopicPartitionList) -> Vec<ShardId> {
     list.elements().iter().map(|elem| ShardId(elem.partition() as u32)).collect()
 }
 
-/// A consumer that has not joined anything yet: what a configuration can be judged by.
-pub(super) fn create(config: &Config, worker: usize) -> Result<Consumer> {
-    let inner = settings::consumer(config, worker)
-        .create_with_context(Context::default())
-        .map_err(|why| cannot_open(config, &why))?;
-    Ok(Consumer {
-        inner,
-        topic: config.input_topic.clone(),
-        start_from: config.start_from,
-        leaving: RefCell::default(),
-    })
+/// A revocation under way: what the group wants back, and what of it is not given back yet.
+#[derive(Default)]
+struct Revocation {
+    shards: Vec<ShardId>,
+    open: BTreeSet<ShardId>,
 }
 
-fn cannot_open(config: &Config, why: &KafkaError) -> Error {
-    Error::config(format!(
-        "cannot open a consumer for {}: {why}; check bootstrap-servers, kafka and kafka-consumer",
-        config.bootstrap_servers
-    ))
-}
+/// Bound of one question about the group's members.
+const GROUP_WAIT: Duration = Duration::from_millis(500);
 
 pub struct Consumer {
     inner: BaseConsumer<Context>,
     topic: String,
+    group: String,
+    client_id: String,
     start_from: StartFrom,
-    /// Revoked under the eager protocol and not yet given back: it takes them all at once.
-    leaving: RefCell<BTreeSet<ShardId>>,
+    revocation: RefCell<Revocation>,
 }
 
 impl Consumer {
-    /// Joins the group (or takes the fixed `partitions`). `worker` is the ingest's number.
-    pub fn open(config: &Config, worker: usize) -> Result<Consumer> {
-        let consumer = create(config, worker)?;
-        let joined = match config.partitions.as_slice() {
-            [] => consumer.inner.subscribe(&[&consumer.topic]),
-            fixed => consumer.assign_fixed(fixed),
+    /// Makes the client and asks nothing of anybody. A member of the group is named after
+    /// instance, `host` and the ingest's number `worker`.
+    pub fn create(config: &Config, host: &str, worker: usize) -> Result<Consumer> {
+        let settings = settings::consumer(config, host, worker);
+        let inner: BaseConsumer<Context> = settings
+            .create_with_context(Context::default())
+            .map_err(|why| cannot_open(config, &why))?;
+        Ok(Consumer {
+            inner,
+            topic: config.input_topic.clone(),
+            group: config.group_id.clone(),
+            client_id: settings.get("client.id").unwrap_or_default().to_owned(),
+            start_from: config.start_from,
+            revocation: RefCell::default(),
+        })
+    }
+
+    /// Joins the group, or takes the fixed `partitions`.
+    pub fn open(config: &Config, host: &str, worker: usize) -> Result<Consumer> {
+        let consumer = Consumer::create(config, host, worker)?;
+        let joined = if config.partitions.is_empty() {
+            consumer.inner.subscribe(&[&consumer.topic])
+        } else {
+            consumer.assign_fixed(&config.partitions)
         };
         joined.map_err(|why| cannot_open(config, &why))?;
         Ok(consumer)
@@ -237,7 +246,9 @@ impl Consumer {
         Some(match queued {
             Queued::Assigned(shards) => Event::Assigned(shards),
             Queued::Revoked { shards, lost } => {
-                self.leaving.borrow_mut().extend(&shards);
+                let mut revocation = self.revocation.borrow_mut();
+                revocation.shards.extend(&shards);
+                revocation.open.extend(&shards);
                 Event::Revoked { shards, lost }
             }
             Queued::CommitFailed(why) => Event::CommitFailed(why),
@@ -258,12 +269,15 @@ impl Consumer {
         }
     }
 
+    /// The client says only that it is over; the reason is asked for.
     fn fatal(&self, code: RDKafkaErrorCode) -> Error {
-        let why = self.inner.client().fatal_error().map_or(code.to_string(), |(_, why)| why);
+        let found = self.inner.client().fatal_error();
+        let (code, why) = found.unwrap_or_else(|| (code, code.to_string()));
         match code {
             RDKafkaErrorCode::FencedInstanceId => Error::config(format!(
-                "another consumer uses our group.instance.id: {why}; give each daemon its own \
-                 instance name"
+                "another consumer of group {} uses our group.instance.id ({why}): two daemons of \
+                 one instance name on hosts of one name; give each daemon its own instance",
+                self.group
             )),
             _ => Error::temporary(format!("the consumer of {} failed: {why}", self.topic)),
         }
@@ -271,32 +285,36 @@ impl Consumer {
 
     /// Sets the read position of assigned shards and lets them flow. Answers which of them
     /// could be set; the others (fetcher not ready yet) are tried again by the caller.
+    ///
+    /// Resumed first: only the seek wakes the thread that fetches, which else sleeps on for up
+    /// to a second. What was fetched before the seek is thrown away by it.
     pub fn start(&self, positions: &[(ShardId, Offset)], wait: Duration) -> Result<Vec<ShardId>> {
-        let mut list = TopicPartitionList::new();
-        for (shard, offset) in positions {
-            list.add_partition_offset(&self.topic, shard.0 as i32, Place::Offset(offset.0))
-                .map_err(|why| self.error("set positions in", why))?;
+        let list = self.list_at(positions)?;
+        let all: Vec<ShardId> = positions.iter().map(|(shard, _)| *shard).collect();
+        self.resume(&all)?;
+        let sought = self.inner.seek_partitions(list, wait);
+        let sought = match sought {
+            Ok(sought) => sought,
+            Err(why) => {
+                self.pause(&all)?;
+                return Err(self.error("seek in", why));
+            }
+        };
+        let is_ready = |shard: &ShardId| {
+            let elem = sought.find_partition(&self.topic, shard.0 as i32);
+            elem.is_some_and(|elem| elem.error().is_ok())
+        };
+        let (ready, not_ready): (Vec<ShardId>, Vec<ShardId>) = all.into_iter().partition(is_ready);
+        if !not_ready.is_empty() {
+            self.pause(&not_ready)?;
         }
-        let sought =
-            self.inner.seek_partitions(list, wait).map_err(|why| self.error("seek in", why))?;
-        let ready: Vec<ShardId> = sought
-            .elements()
-            .iter()
-            .filter(|elem| elem.error().is_ok())
-            .map(|elem| ShardId(elem.partition() as u32))
-            .collect();
-        self.resume(&ready)?;
         Ok(ready)
     }
 
     /// Starts shards whose position was out of range: the client has given up their fetchers, and
     /// only a new assignment in place makes new ones. They stay ours in the group.
     pub fn restart(&self, positions: &[(ShardId, Offset)]) -> Result<()> {
-        let mut list = TopicPartitionList::new();
-        for (shard, offset) in positions {
-            list.add_partition_offset(&self.topic, shard.0 as i32, Place::Offset(offset.0))
-                .map_err(|why| self.error("set positions in", why))?;
-        }
+        let list = self.list_at(positions)?;
         let again = match self.inner.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self
                 .inner
@@ -326,17 +344,20 @@ impl Consumer {
         self.inner.resume(&self.list(shards)).map_err(|why| self.error("resume", why))
     }
 
-    /// Completes a revocation: the shards may go to another member. Under the eager protocol
-    /// they go when the last revoked one is given back.
+    /// Completes a revocation: the shards may go to another member. The group takes a revocation
+    /// back as a whole, so they go when the last of its shards is given back.
     pub fn give_back(&self, shards: &[ShardId]) -> Result<()> {
-        let mut leaving = self.leaving.borrow_mut();
+        let mut revocation = self.revocation.borrow_mut();
         for shard in shards {
-            leaving.remove(shard);
+            revocation.open.remove(shard);
         }
+        if !revocation.open.is_empty() {
+            return Ok(());
+        }
+        let all = std::mem::take(&mut revocation.shards);
         let given = match self.inner.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.inner.incremental_unassign(&self.list(shards)),
-            _ if leaving.is_empty() => self.inner.unassign(),
-            _ => Ok(()),
+            RebalanceProtocol::Cooperative => self.inner.incremental_unassign(&self.list(&all)),
+            _ => self.inner.unassign(),
         };
         given.map_err(|why| self.error("give back partitions of", why))
     }
@@ -415,20 +436,46 @@ impl Consumer {
         self.inner.commit(&list, mode).map_err(|why| self.error("commit in", why))
     }
 
-    /// Leaves the group in order, in at most `wait`.
+    /// Leaves the group for good, in at most `wait`: it gives our partitions to others at once.
+    /// Without it they wait for us until the session times out, since we are a static member.
+    pub fn leave(&self, wait: Duration) {
+        let deadline = Instant::now() + wait;
+        self.inner.unsubscribe();
+        while self.is_member() && Instant::now() < deadline {
+            self.wind_down();
+        }
+    }
+
+    /// Whether the group still counts us in, as far as the broker tells.
+    fn is_member(&self) -> bool {
+        if self.inner.assignment().is_ok_and(|list| list.count() > 0) {
+            return true;
+        }
+        let groups = self.inner.client().fetch_group_list(Some(&self.group), GROUP_WAIT);
+        groups.is_ok_and(|list| {
+            let mut members = list.groups().iter().flat_map(|group| group.members());
+            members.any(|member| member.client_id() == self.client_id)
+        })
+    }
+
+    /// Closes the client, in at most `wait`.
     pub fn close(&self, wait: Duration) {
         let deadline = Instant::now() + wait;
         if let Err(error) = self.inner.close_queue() {
             log::debug!("closing the consumer: {error}");
         }
         while !self.inner.closed() && Instant::now() < deadline {
-            drop(self.inner.poll(Duration::from_millis(10)));
-            // A last revocation is answered at once: nothing of it is ours any more.
-            if let Some(Event::Revoked { shards, .. }) = self.queued()
-                && let Err(error) = self.give_back(&shards)
-            {
-                log::debug!("closing the consumer: {error}");
-            }
+            self.wind_down();
+        }
+    }
+
+    /// A last revocation is answered at once: nothing of it is ours any more.
+    fn wind_down(&self) {
+        drop(self.inner.poll(Duration::from_millis(10)));
+        if let Some(Event::Revoked { shards, .. }) = self.queued()
+            && let Err(error) = self.give_back(&shards)
+        {
+            log::debug!("closing the consumer: {error}");
         }
     }
 
@@ -440,7 +487,23 @@ impl Consumer {
         list
     }
 
+    fn list_at(&self, positions: &[(ShardId, Offset)]) -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (shard, offset) in positions {
+            list.add_partition_offset(&self.topic, shard.0 as i32, Place::Offset(offset.0))
+                .map_err(|why| self.error("set positions in", why))?;
+        }
+        Ok(list)
+    }
+
     fn error(&self, doing: &str, why: KafkaError) -> Error {
         Error::temporary(format!("cannot {doing} {}: {why}", self.topic))
     }
+}
+
+fn cannot_open(config: &Config, why: &KafkaError) -> Error {
+    Error::config(format!(
+        "cannot open a consumer for {}: {why}; check bootstrap-servers, kafka and kafka-consumer",
+        config.bootstrap_servers
+    ))
 }

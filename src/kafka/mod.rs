@@ -15,9 +15,10 @@ use crate::config::Config;
 use crate::error::Result;
 
 /// Builds both clients' configurations as the workers will, properties of the user included.
-/// Asks no broker and joins no group. The clients are left to the end of the process.
+/// Asks no broker and joins no group: it would fence the worker of the same name that a reload
+/// is to spare. The clients are left to the end of the process.
 pub fn check(config: &Config) -> Result<()> {
-    std::mem::forget(consumer::create(config, 0)?);
+    std::mem::forget(consumer::Consumer::create(config, "", 0)?);
     std::mem::forget(producer::Producer::open(config, 0)?);
     Ok(())
 }

@@ -6,8 +6,15 @@
 use crate::config::Config;
 use rdkafka::config::ClientConfig;
 
-pub fn consumer(config: &Config, worker: usize) -> ClientConfig {
+/// Longer than any host name of Linux; Kafka's limit for the whole is 249.
+const HOST_CHARS_MAX: usize = 64;
+
+pub fn consumer(config: &Config, host: &str, worker: usize) -> ClientConfig {
     let mut settings = common(config, "ingest", worker);
+    if config.partitions.is_empty() {
+        // A static member: the group keeps its partitions for it while it is replaced or upgraded.
+        settings.set("group.instance.id", member_name(&config.instance, host, worker));
+    }
     let ours = [
         ("group.id", config.group_id.as_str()),
         // The floor is committed by hand, after delivery (P6).
@@ -51,6 +58,14 @@ pub fn producer(config: &Config, worker: usize) -> ClientConfig {
     settings
 }
 
+/// What the group knows a member by: the same after a restart, and no other's. Kafka takes the
+/// same characters as for topics.
+fn member_name(instance: &str, host: &str, worker: usize) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '-' };
+    let host: String = host.chars().map(plain).take(HOST_CHARS_MAX).collect();
+    format!("{instance}_{host}_{worker}")
+}
+
 fn common(config: &Config, kind: &str, worker: usize) -> ClientConfig {
     let mut settings = ClientConfig::new();
     let client_id = format!("spanbufd-{}-{kind}-{worker}", config.instance);
@@ -74,5 +89,27 @@ fn apply(settings: &mut ClientConfig, properties: &[(&str, &str)]) {
 fn users(settings: &mut ClientConfig, groups: &[&Vec<(String, String)>]) {
     for (name, value) in groups.iter().copied().flatten() {
         settings.set(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_named_after_instance_host_and_worker() {
+        assert_eq!(member_name("default", "web-3.example", 2), "default_web-3.example_2");
+        assert_eq!(member_name("a", "b_c/d", 0), "a_b-c-d_0");
+        assert!(member_name(&"i".repeat(100), &"h".repeat(300), 63).len() <= 249);
+    }
+
+    #[test]
+    fn only_members_of_a_group_have_a_name() {
+        let mut config = Config::default();
+        let name =
+            |config: &Config| consumer(config, "h", 1).get("group.instance.id").map(str::to_owned);
+        assert_eq!(name(&config), Some(format!("{}_h_1", config.instance)));
+        config.partitions = vec![3];
+        assert_eq!(name(&config), None);
     }
 }

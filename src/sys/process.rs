@@ -96,6 +96,15 @@ fn die_with(parent: u32) -> io::Result<()> {
     if now as u32 == parent { Ok(()) } else { Err(io::Error::other("the parent is gone")) }
 }
 
+/// This machine's host name; empty when the kernel does not tell.
+pub fn host_name() -> String {
+    let mut name = [0u8; 256];
+    // SAFETY: gethostname writes at most the given length, which is less than the buffer's.
+    let got = cvt(unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) });
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(0);
+    got.map_or(String::new(), |_| String::from_utf8_lossy(&name[..end]).into_owned())
+}
+
 /// Reaps one child that has ended, if there is one; never waits.
 pub fn reap() -> io::Result<Option<(Pid, Ended)>> {
     let mut status = 0;

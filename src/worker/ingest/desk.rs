@@ -107,7 +107,9 @@ impl<'a> Desk<'a> {
             self.slot(id).set_offset(ShardWord::Position, None);
             self.shards.insert(id, Shard::new(id, self.config, now));
         }
-        log::info!("assigned {} shards: {}", shards.len(), list(shards));
+        if !shards.is_empty() {
+            log::info!("assigned {} shards: {}", shards.len(), list(shards));
+        }
     }
 
     /// The group wants shards back, or has taken them away.

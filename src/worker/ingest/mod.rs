@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::kafka::consumer::{Consumer, Event};
 use crate::store::redis::RedisStore;
-use crate::sys::time;
+use crate::sys::{process, time};
 use crate::worker::{Berth, exit_status};
 use desk::Desk;
 use shard::Taken;
@@ -39,10 +39,14 @@ pub fn main(config: &Config, berth: &Berth<'_>) -> i32 {
 
 fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
     // Never dropped: that may wait for brokers that do not answer; the process leaves by _exit.
-    let consumer = ManuallyDrop::new(Consumer::open(config, berth.number)?);
+    let host = process::host_name();
+    let consumer = ManuallyDrop::new(Consumer::open(config, &host, berth.number)?);
     let mut desk = Desk::new(config, berth, RedisStore::open(config)?);
     let ended = work(&consumer, &mut desk);
-    // Also after an error the group is told, so that it need not wait for the session's end.
+    // A worker that is replaced comes back under its name; only the daemon's end may be for good.
+    if config.leave_on_stop && berth.board.stopping() {
+        consumer.leave(CLOSE_WAIT);
+    }
     consumer.close(CLOSE_WAIT);
     ended
 }
