@@ -9,6 +9,7 @@ use spanbufd::segment::chunk::Draft;
 use spanbufd::segment::index::{BatchMarks, Marks};
 use spanbufd::segment::span::{Validate, parse};
 use spanbufd::segment::{BatchId, EventMs, Offset, ShardId};
+use spanbufd::store::books::Settled;
 use spanbufd::store::memory::MemoryStore;
 use spanbufd::store::redis::RedisStore;
 use spanbufd::store::{
@@ -116,7 +117,8 @@ fn marks(batch: &Batch, settled: &[u32]) -> BatchMarks {
     let mut marks = Marks::default();
     settled.iter().for_each(|ordinal| marks.set(*ordinal));
     let done = settled.len() == batch.header.chunks.len();
-    BatchMarks { batch: batch.header.id, header_bytes: batch.header_bytes, marks, done }
+    let (batch_id, header_bytes) = (batch.header.id, batch.header_bytes);
+    BatchMarks { batch: batch_id, header_bytes, marks, done, spans: settled.len() as u64 }
 }
 
 /// What the random calls know: enough to be right most of the time, and wrong in every way.
@@ -174,7 +176,11 @@ impl Walk {
                 Some(batch) => {
                     let settled: &[u32] = [&[0][..], &[1], &[0, 1]][self.random.below(3) as usize];
                     let marks = [marks(&batch, settled)];
-                    both(one.settle(SHARD, epoch, &marks), two.settle(SHARD, epoch, &marks))
+                    let sums = Settled::from_values([0; 5].map(|_| self.random.below(9)));
+                    both(
+                        one.settle(SHARD, epoch, &marks, &sums),
+                        two.settle(SHARD, epoch, &marks, &sums),
+                    )
                 }
                 None => Default::default(),
             },
@@ -276,6 +282,10 @@ fn both_stores_answer_alike_and_their_counters_are_true() {
     }
 }
 
+fn delivered(delivered: u64) -> Settled {
+    Settled { delivered, ..Settled::default() }
+}
+
 /// A life with one batch, taken by `Epoch(1)`.
 fn stocked(store: &mut dyn Store) -> (Life, Batch) {
     let life = Life(7);
@@ -316,10 +326,13 @@ fn a_full_redis_refuses_append_and_clean_and_still_drains() {
     let clean = Clean { shard: SHARD, epoch: Epoch(1), from, carry: made(3, None, 10) };
     let refused = store.clean(&clean).unwrap_err().to_string();
     assert!(refused.contains("OOM"), "{refused}");
-    assert_eq!(store.settle(SHARD, Epoch(1), &[marks(&batch, &[0])]).unwrap(), Fenced::Done);
+    let settled = store.settle(SHARD, Epoch(1), &[marks(&batch, &[0])], &delivered(1));
+    assert_eq!(settled.unwrap(), Fenced::Done);
     let taken = store.take(SHARD, Epoch(2)).unwrap().expect("a life");
     assert_eq!((taken.whole(), taken.marks.len()), (true, 1));
-    assert_eq!(store.settle(SHARD, Epoch(2), &[marks(&batch, &[0, 1])]).unwrap(), Fenced::Done);
+    assert_eq!(taken.state.books.unaccounted(1), 0);
+    let settled = store.settle(SHARD, Epoch(2), &[marks(&batch, &[0, 1])], &delivered(2));
+    assert_eq!(settled.unwrap(), Fenced::Done);
     assert_eq!(store.drop_life(SHARD, Epoch(2), life, &[]).unwrap(), Fenced::Done);
     assert_eq!(redis.cli(&["keys", "*"]), "");
 }
@@ -384,7 +397,10 @@ fn a_lost_reply_can_always_be_asked_again() {
     assert_eq!(store.append(&[call]).unwrap(), [Appended::Done]);
     let settle = [marks(&batch, &[0, 1])];
     store.lose_replies(1);
-    assert!(store.settle(SHARD, Epoch(1), &settle).is_err());
-    assert_eq!(store.settle(SHARD, Epoch(1), &settle).unwrap(), Fenced::Done);
-    assert!(store.take(SHARD, Epoch(2)).unwrap().is_some_and(|taken| taken.whole()));
+    assert!(store.settle(SHARD, Epoch(1), &settle, &delivered(2)).is_err());
+    assert_eq!(store.settle(SHARD, Epoch(1), &settle, &delivered(2)).unwrap(), Fenced::Done);
+    let taken = store.take(SHARD, Epoch(2)).unwrap().expect("a life");
+    assert!(taken.whole());
+    // The second batch, of two spans, is all that is left; each repeat counted once.
+    assert_eq!((taken.state.books.read, taken.state.books.unaccounted(2)), (4, 0));
 }

@@ -61,7 +61,8 @@ pub fn text(board: &Board, now: Duration) -> String {
         out.push_str(&worker.line(now));
     }
     out.push_str(
-        "SHARD DESIRED HOLDER   POSITION    INDEXED      FLOOR        LAG OPEN-SEGMENTS STATE\n",
+        "SHARD DESIRED HOLDER   POSITION    INDEXED      FLOOR        LAG OPEN-SEGMENTS \
+         UNACCOUNTED STATE\n",
     );
     for (number, slot) in shards(board) {
         out.push_str(&shard_line(number, slot));
@@ -206,7 +207,7 @@ fn shard_line(number: u32, slot: ShardSlot<'_>) -> String {
     let (end, position) = (offset(ShardWord::HighWatermark), offset(ShardWord::Position));
     let lag = end.zip(position).map(|(end, position)| end - position);
     format!(
-        "{number:>5} {:>7} {:>6} {:>10} {:>10} {:>10} {:>10} {:>13} {}\n",
+        "{number:>5} {:>7} {:>6} {:>10} {:>10} {:>10} {:>10} {:>13} {:>11} {}\n",
         text(slot.desired().map(|flusher| flusher as i64)),
         text(slot.holder().map(|flusher| flusher as i64)),
         text(position),
@@ -214,6 +215,7 @@ fn shard_line(number: u32, slot: ShardSlot<'_>) -> String {
         text(offset(ShardWord::Floor)),
         text(lag),
         slot.get(ShardWord::OpenSegments),
+        slot.get(ShardWord::Unaccounted) as i64,
         Paused::from_word(slot.get(ShardWord::Paused)).name(),
     )
 }
@@ -246,6 +248,7 @@ fn words(table: &[Word], read: impl Fn(usize) -> u64) -> Map<String, Value> {
 fn known(word: &Word, value: u64) -> Value {
     match word.unit {
         "offset" | "flusher" => value.checked_sub(1).into(),
+        "difference" => (value as i64).into(),
         _ => value.into(),
     }
 }

@@ -128,6 +128,18 @@ words! {
     Rebuilds "rebuilds" "count" Flusher counter "times the index was built again";
     Cleaned "cleaned" "batches" Flusher counter "sparse batches rewritten";
     LiveBatches "live_batches" "batches" Flusher gauge "batches listed in the store";
+    Reread "reread" "messages" Flusher counter
+        "buffered in a life that ended: read again from Kafka";
+    LifeRead "life_read" "messages" Flusher gauge "books of the life: entered the buffer";
+    LifeDelivered "life_delivered" "spans" Flusher gauge "of these, acknowledged by the output";
+    LifeDuplicates "life_duplicates" "spans" Flusher gauge "of these, repeated spans left out";
+    LifeDeadLetters "life_dead_letters" "messages" Flusher gauge
+        "of these, acknowledged by the dead-letter topic";
+    LifeDropped "life_dropped" "messages" Flusher gauge "of these, dropped by policy";
+    LifeSkipped "life_skipped" "messages" Flusher gauge
+        "of these, settled unread, because they lie below the committed floor";
+    Buffered "buffered" "messages" Flusher gauge "of these, in the buffer";
+    Unaccounted "unaccounted" "difference" Flusher gauge "of these, none of the above: 0";
 }
 
 /// What a worker does; the number stands in `WorkerWord::Kind`.

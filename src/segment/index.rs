@@ -117,6 +117,8 @@ pub struct BatchMarks {
     pub marks: Marks,
     /// Nothing is left of it: the store removes the batch.
     pub done: bool,
+    /// Messages of the chunks that this settles: for the books.
+    pub spans: u64,
 }
 
 /// The header does not follow what the index knows: drop the index, build it again.
@@ -320,6 +322,12 @@ impl Index {
 
     pub fn open_spans(&self) -> u64 {
         self.sets.spans()
+    }
+
+    /// Messages of its live chunks, those in flight and rejects included: what the store holds
+    /// by the books.
+    pub fn buffered(&self) -> u64 {
+        self.batches.spans()
     }
 
     /// Bytes of memory that the index uses, counted, not measured.

@@ -2,7 +2,7 @@
 --
 -- KEYS  p, l, b (the batch's value, written just before by a plain SET; p again when there is none)
 -- ARGV  life, position, tip ('' none), next position, clock, ttl in seconds,
---       then for a batch: its id, its value's length, its member of l
+--       then for a batch: its id, its value's length, its member of l, its messages
 -- Reply {'done'} | {'stale'} | {'lost'} | {'novalue'}
 --
 -- The batch counts only if life, position and tip are the ones it follows and its value is
@@ -41,6 +41,7 @@ if id then
   end
   redis.call('HSET', p, 'position', ARGV[4], 'tip', id, 'clock', ARGV[5])
   redis.call('HINCRBY', p, 'batches', redis.call('ZADD', l, ARGV[2], member))
+  redis.call('HINCRBY', p, 'read', ARGV[10])
   redis.call('EXPIRE', l, ARGV[6])
 else
   redis.call('HSET', p, 'position', ARGV[4], 'clock', ARGV[5])

@@ -4,7 +4,8 @@
 //! to lose replies, to lose everything, and to go back in time.
 
 use super::{
-    Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, State, Store, Taken,
+    Append, Appended, Begun, Books, Clean, Epoch, Fenced, Identity, Life, Listed, Settled, State,
+    Store, Taken,
 };
 use crate::error::{Error, Result};
 use crate::segment::batch::{Batch, Block};
@@ -90,6 +91,7 @@ impl Shard {
         if let Some(batch) = &append.batch {
             state.tip = id;
             let first = append.position;
+            state.books.read += batch.header.spans.len() as u64;
             state.batches +=
                 u64::from(self.live.insert(batch.header.id, listed(batch, first)).is_none());
         }
@@ -201,6 +203,7 @@ impl Store for MemoryStore {
                     epoch: None,
                     batches: 0,
                     marked: 0,
+                    books: Books::default(),
                 };
                 kept.forget();
                 kept.state = Some(state.clone());
@@ -249,10 +252,19 @@ impl Store for MemoryStore {
         self.answer(found)
     }
 
-    fn settle(&mut self, shard: ShardId, epoch: Epoch, marks: &[BatchMarks]) -> Result<Fenced> {
+    fn settle(
+        &mut self,
+        shard: ShardId,
+        epoch: Epoch,
+        marks: &[BatchMarks],
+        settled: &Settled,
+    ) -> Result<Fenced> {
         let kept = self.shard(shard);
         let fenced = if kept.epoch() == Some(epoch) {
             marks.iter().for_each(|marks| kept.settle(marks));
+            if let Some(state) = &mut kept.state {
+                state.books.settled = *settled;
+            }
             Fenced::Done
         } else {
             Fenced::Refused

@@ -12,6 +12,7 @@
 //! unknown: the caller asks again or compares with [`Store::look`].
 #![forbid(unsafe_code)]
 
+pub mod books;
 pub mod keys;
 pub mod memory;
 pub mod redis;
@@ -20,6 +21,10 @@ use crate::error::Result;
 use crate::segment::batch::{Batch, Block};
 use crate::segment::index::{BatchMarks, Marks};
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
+use books::{Books, Settled};
+
+/// Batches that one settle names at most: bounds a script's time.
+pub const SETTLE_BATCHES_MAX: usize = 500;
 
 /// Whose data a shard's keys are; another identity is a configuration error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +57,7 @@ pub struct State {
     /// Live batches, and entries in `d`, as counted by the scripts.
     pub batches: u64,
     pub marked: u64,
+    pub books: Books,
 }
 
 /// What `begin` found or made.
@@ -164,8 +170,15 @@ pub trait Store {
     /// The stored bytes of blocks; `None` where the value is missing or shorter.
     fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)]) -> Result<Vec<Option<Vec<u8>>>>;
 
-    /// Records what is settled, for one shard.
-    fn settle(&mut self, shard: ShardId, epoch: Epoch, marks: &[BatchMarks]) -> Result<Fenced>;
+    /// Records what is settled, for one shard, and in the same step what the books then say:
+    /// `settled` is the life's sum with these marks included. At most [`SETTLE_BATCHES_MAX`].
+    fn settle(
+        &mut self,
+        shard: ShardId,
+        epoch: Epoch,
+        marks: &[BatchMarks],
+        settled: &Settled,
+    ) -> Result<Fenced>;
 
     /// Replaces sparse batches by their carry. May be repeated after a lost reply.
     fn clean(&mut self, clean: &Clean) -> Result<Fenced>;

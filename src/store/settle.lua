@@ -1,7 +1,8 @@
 -- Records what is settled: P7, exactly the chunks that are done with.
 --
 -- KEYS  p, l, d, then the value of each batch
--- ARGV  epoch, ttl in seconds, then for each batch: id, member of l, marks ('': nothing is left)
+-- ARGV  epoch, ttl in seconds, the life's sums of what is settled (delivered, duplicates, dead
+--       letters, dropped, skipped), then for each batch: id, member of l, marks ('': nothing left)
 -- Reply 'done' | 'refused'
 --
 -- Touches only batches that l lists, moves the counters by what was really added or removed, and
@@ -13,7 +14,7 @@ if redis.call('HGET', p, 'epoch') ~= ARGV[1] then
 end
 local batches, marked = 0, 0
 for i = 4, #KEYS do
-  local at = 3 + (i - 4) * 3
+  local at = 8 + (i - 4) * 3
   local id, member, marks = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   if redis.call('ZSCORE', l, member) then
     if marks == '' then
@@ -25,6 +26,9 @@ for i = 4, #KEYS do
     end
   end
 end
+-- Sums, not differences: a repeat after a lost reply says the same.
+redis.call('HSET', p, 'delivered', ARGV[3], 'duplicates', ARGV[4], 'dead_letters', ARGV[5],
+  'dropped', ARGV[6], 'skipped', ARGV[7])
 redis.call('HINCRBY', p, 'batches', batches)
 redis.call('HINCRBY', p, 'marked', marked)
 redis.call('EXPIRE', p, ARGV[2])

@@ -85,9 +85,14 @@ start_spanbufd() {
     started "$DAEMON"
 }
 
-# stop_spanbufd [SECONDS]: status 0, no child and no board left, and no word in the log that must
-# not be there.
+# balanced: in every shard all that entered the buffer is accounted for.
+balanced() { board_says '[x["shard"] for x in s if x["unaccounted"] != 0]' '[]'; }
+
+# stop_spanbufd [SECONDS]: the books balance; then status 0, no child and no board left, and no word
+# in the log that must not be there.
 stop_spanbufd() {
+    alive "$DAEMON" || fail "the daemon was gone before it was stopped"
+    wait_until 10 balanced
     children=$(cat "/proc/$DAEMON/task/$DAEMON/children" 2>/dev/null || true)
     kill -TERM "$DAEMON" || fail "the daemon was gone before it was stopped"
     wait_until "${1:-30}" gone "$DAEMON"

@@ -50,6 +50,8 @@ pub struct Batches {
     free: Vec<u32>,
     batches: HashMap<BatchId, Live>,
     floors: BTreeSet<(Offset, u32)>,
+    /// Of all live chunks.
+    spans: u64,
 }
 
 impl Live {
@@ -74,9 +76,9 @@ impl Live {
         (share / u128::from(self.raw_bytes.max(1))) as u64
     }
 
-    fn batch_marks(&self, batch: BatchId) -> BatchMarks {
-        let done = self.left == 0;
-        BatchMarks { batch, header_bytes: self.header_bytes, marks: self.marks.clone(), done }
+    fn batch_marks(&self, batch: BatchId, spans: u64) -> BatchMarks {
+        let (header_bytes, marks) = (self.header_bytes, self.marks.clone());
+        BatchMarks { batch, header_bytes, marks, done: self.left == 0, spans }
     }
 }
 
@@ -109,6 +111,7 @@ impl Batches {
             live.chunks[ordinal as usize] = id;
             live.left += 1;
             live.live_bytes += u64::from(head.body_bytes);
+            self.spans += u64::from(head.spans_count);
             placed.push((ordinal, id));
         }
         self.batches.insert(header.id, live);
@@ -180,7 +183,8 @@ impl Batches {
 
     /// Forgets these chunks; the marks of each batch that they touch, in order of first touch.
     pub fn settle(&mut self, ids: &[u32]) -> Vec<BatchMarks> {
-        let mut touched = Vec::new();
+        let mut touched: Vec<BatchId> = Vec::new();
+        let mut spans: HashMap<BatchId, u64> = HashMap::new();
         for &id in ids {
             self.set_in_flight(id, false);
             let chunk = self.chunks[id as usize];
@@ -194,15 +198,18 @@ impl Batches {
             live.live_bytes -= u64::from(chunk.body_bytes);
             self.floors.remove(&(chunk.low, id));
             self.free.push(id);
-            touched.push(chunk.batch);
+            self.spans -= u64::from(chunk.spans);
+            let settled = spans.entry(chunk.batch).or_insert_with(|| {
+                touched.push(chunk.batch);
+                0
+            });
+            *settled += u64::from(chunk.spans);
         }
-        let mut seen = std::collections::HashSet::new();
-        touched.retain(|&batch| seen.insert(batch));
-        touched.into_iter().filter_map(|batch| self.marks_of(batch)).collect()
+        touched.into_iter().filter_map(|batch| self.marks_of(batch, spans[&batch])).collect()
     }
 
-    fn marks_of(&mut self, batch: BatchId) -> Option<BatchMarks> {
-        let marks = self.batches.get(&batch)?.batch_marks(batch);
+    fn marks_of(&mut self, batch: BatchId, spans: u64) -> Option<BatchMarks> {
+        let marks = self.batches.get(&batch)?.batch_marks(batch, spans);
         if marks.done {
             self.batches.remove(&batch);
         }
@@ -213,7 +220,7 @@ impl Batches {
     pub fn finished(&mut self) -> Vec<BatchMarks> {
         let empty = self.batches.iter().filter(|(_, live)| live.left == 0);
         let empty: Vec<BatchId> = empty.map(|(&id, _)| id).collect();
-        empty.into_iter().filter_map(|id| self.marks_of(id)).collect()
+        empty.into_iter().filter_map(|id| self.marks_of(id, 0)).collect()
     }
 
     /// Chunks that lie wholly below `floor`.
@@ -224,6 +231,10 @@ impl Batches {
 
     pub fn floor(&self) -> Option<Offset> {
         self.floors.first().map(|&(low, _)| low)
+    }
+
+    pub fn spans(&self) -> u64 {
+        self.spans
     }
 
     pub fn len(&self) -> usize {
@@ -272,7 +283,7 @@ impl Batches {
     pub fn live(&self, batch: BatchId) -> Option<(Vec<ChunkRef>, BatchMarks)> {
         let live = self.batches.get(&batch)?;
         let ids = live.chunks.iter().filter(|&&id| id != GONE);
-        Some((ids.filter_map(|&id| self.chunk_ref(id)).collect(), live.batch_marks(batch)))
+        Some((ids.filter_map(|&id| self.chunk_ref(id)).collect(), live.batch_marks(batch, 0)))
     }
 
     /// The i-th chunk of the carry is the i-th of `moved`, and keeps its number.

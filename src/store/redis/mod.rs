@@ -9,7 +9,8 @@ mod parse;
 
 use super::keys;
 use super::{
-    Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, State, Store, Taken,
+    Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, SETTLE_BATCHES_MAX,
+    Settled, State, Store, Taken,
 };
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -18,9 +19,6 @@ use crate::segment::index::BatchMarks;
 use crate::segment::{BatchId, Offset, ShardId};
 use link::{Command, Link, Reply};
 use parse::hex;
-
-/// Batches that one settle or drop names at most: bounds a script's time.
-const BATCHES_PER_SCRIPT: usize = 500;
 
 /// A script file, loaded once per server and again after NOSCRIPT.
 #[derive(Clone, Copy)]
@@ -180,7 +178,8 @@ impl RedisStore {
                 let script = script
                     .arg(id.to_string())
                     .arg(batch.value.len().to_string())
-                    .arg(parse::member(id, batch.header_bytes));
+                    .arg(parse::member(id, batch.header_bytes))
+                    .arg(batch.header.spans.len().to_string());
                 vec![self.set(append.shard, id, &batch.value), script]
             }
         }
@@ -208,30 +207,6 @@ impl RedisStore {
             }
             _ => Err(self.unexpected(&format!("append to shard {shard}"), Some(script))),
         }
-    }
-
-    fn settle_page(
-        &mut self,
-        shard: ShardId,
-        epoch: Epoch,
-        marks: &[BatchMarks],
-    ) -> Result<Fenced> {
-        let replies = self.call(|store| {
-            let ids = marks.iter().map(|marks| marks.batch);
-            let mut command = store
-                .script(Script::Settle, &store.keys(shard, ids))
-                .arg(hex(epoch.0))
-                .arg(&store.ttl_s);
-            for marks in marks {
-                let bits: &[u8] = if marks.done { b"" } else { &marks.marks.0 };
-                command = command
-                    .arg(marks.batch.to_string())
-                    .arg(parse::member(marks.batch, marks.header_bytes))
-                    .arg(bits);
-            }
-            vec![command]
-        })?;
-        self.fenced("settle", shard, replies.first())
     }
 
     fn fenced(&self, doing: &str, shard: ShardId, reply: Option<&Reply>) -> Result<Fenced> {
@@ -376,16 +351,34 @@ impl Store for RedisStore {
         self.ranges(&wanted)
     }
 
-    fn settle(&mut self, shard: ShardId, epoch: Epoch, marks: &[BatchMarks]) -> Result<Fenced> {
+    fn settle(
+        &mut self,
+        shard: ShardId,
+        epoch: Epoch,
+        marks: &[BatchMarks],
+        settled: &Settled,
+    ) -> Result<Fenced> {
+        debug_assert!(marks.len() <= SETTLE_BATCHES_MAX, "a settle of {} batches", marks.len());
         // To the script no marks mean that nothing is left: a batch without any is not told of.
         let told = |marks: &&BatchMarks| marks.done || !marks.marks.0.is_empty();
-        let marks: Vec<BatchMarks> = marks.iter().filter(told).cloned().collect();
-        for page in marks.chunks(BATCHES_PER_SCRIPT) {
-            if self.settle_page(shard, epoch, page)? == Fenced::Refused {
-                return Ok(Fenced::Refused);
+        let marks: Vec<&BatchMarks> = marks.iter().filter(told).collect();
+        let replies = self.call(|store| {
+            let ids = marks.iter().map(|marks| marks.batch);
+            let mut command = store
+                .script(Script::Settle, &store.keys(shard, ids))
+                .arg(hex(epoch.0))
+                .arg(&store.ttl_s)
+                .args(settled.values().map(|sum| sum.to_string()));
+            for marks in &marks {
+                let bits: &[u8] = if marks.done { b"" } else { &marks.marks.0 };
+                command = command
+                    .arg(marks.batch.to_string())
+                    .arg(parse::member(marks.batch, marks.header_bytes))
+                    .arg(bits);
             }
-        }
-        Ok(Fenced::Done)
+            vec![command]
+        })?;
+        self.fenced("settle", shard, replies.first())
     }
 
     fn clean(&mut self, clean: &Clean) -> Result<Fenced> {
@@ -438,7 +431,7 @@ impl Store for RedisStore {
         batches: &[BatchId],
     ) -> Result<Fenced> {
         // Batches beyond the bound are left to their time to live.
-        let known = &batches[..batches.len().min(BATCHES_PER_SCRIPT)];
+        let known = &batches[..batches.len().min(SETTLE_BATCHES_MAX)];
         let replies = self.call(|store| {
             let command = store.script(Script::Drop, &store.keys(shard, known.iter().copied()));
             vec![command.arg(hex(epoch.0)).arg(hex(life.0))]

@@ -4,6 +4,7 @@ use super::link::Reply;
 use crate::error::{Error, Result};
 use crate::segment::index::Marks;
 use crate::segment::{BatchId, EventMs, Offset};
+use crate::store::books::{Books, SETTLED_FIELDS, Settled};
 use crate::store::{Epoch, Identity, Life, Listed, State, Taken};
 
 /// 128 bits as the 32 hex digits that stand in Redis.
@@ -43,6 +44,9 @@ pub fn state(reply: &Reply) -> Option<Option<State>> {
         return Some(None);
     };
     let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
+    // Not there until the first append or settle of the life.
+    let sum = |name: &str| number(name).unwrap_or(0).max(0) as u64;
+    let settled = Settled::from_values(SETTLED_FIELDS.map(sum));
     let tip = match field("tip")? {
         "" => None,
         tip => Some(BatchId::parse(tip)?),
@@ -60,6 +64,7 @@ pub fn state(reply: &Reply) -> Option<Option<State>> {
         epoch: field("epoch").and_then(unhex).map(Epoch),
         batches: number("batches")?.max(0) as u64,
         marked: number("marked")?.max(0) as u64,
+        books: Books { read: sum("read"), settled },
     }))
 }
 

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::kafka::producer::{Delivered, Outcome};
 use crate::segment::ShardId;
 use crate::segment::index::DueSegment;
+use crate::store::books::Settled;
 use crate::sys::time;
 use std::collections::HashMap;
 
@@ -38,10 +39,8 @@ pub struct Flight {
     /// At least one message was not acknowledged, or could not be queued.
     pub failed: bool,
     pub bytes: u64,
-    pub spans: u64,
-    pub dead_letters: u64,
-    /// Dropped because there is no dead-letter topic: counted and logged.
-    pub dropped: u64,
+    /// What becomes of its messages when it lands whole.
+    pub became: Settled,
 }
 
 impl Flight {
@@ -54,9 +53,7 @@ impl Flight {
             delivered: Vec::new(),
             failed: false,
             bytes: 0,
-            spans: 0,
-            dead_letters: 0,
-            dropped: 0,
+            became: Settled::default(),
         }
     }
 }
@@ -180,19 +177,20 @@ pub fn finish(desk: &mut Desk<'_>, held: &mut [Held], flight: Flight) {
         return;
     }
     count(desk, &flight);
-    held.mark(&flight.due.chunks);
+    held.mark(&flight.due.chunks, &flight.became);
     desk.kafka_backoff.worked();
     desk.berth.moved();
 }
 
 fn count(desk: &Desk<'_>, flight: &Flight) {
     let Some(slot) = desk.berth.board.shard(flight.shard) else { return };
-    slot.add(ShardWord::DeadLetters, flight.dead_letters);
-    slot.add(ShardWord::Dropped, flight.dropped);
+    slot.add(ShardWord::DeadLetters, flight.became.dead_letters);
+    slot.add(ShardWord::Dropped, flight.became.dropped);
+    slot.add(ShardWord::Duplicates, flight.became.duplicates);
     if flight.due.segment.is_none() {
         return;
     }
-    slot.add(ShardWord::Delivered, flight.spans);
+    slot.add(ShardWord::Delivered, flight.became.delivered);
     slot.add(ShardWord::Segments, 1);
     slot.add(ShardWord::Messages, flight.delivered.len() as u64);
     slot.add(ShardWord::OutBytes, flight.bytes);

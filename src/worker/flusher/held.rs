@@ -4,13 +4,17 @@
 //! is there is not whole, the life is dropped (fenced by the epoch), and ingest, finding no
 //! position, begins a new one at the floor.
 
+use super::carry::Carry;
+use super::ledger::Ledger;
 use super::{Desk, clock};
+use crate::board::ShardSlot;
 use crate::board::words::{Paused, ShardWord};
 use crate::error::Result;
-use crate::segment::batch::{self, CarriedChunk, Header};
-use crate::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks, Reason};
-use crate::segment::{BatchId, EventMs, Offset, ShardId};
-use crate::store::{Clean, Epoch, Fenced, Life, Listed, State, Store, Taken};
+use crate::segment::batch::{self, Header};
+use crate::segment::index::{ChunkRef, DueSegment, Index, Limits, Marks, Reason};
+use crate::segment::{BatchId, Offset, ShardId};
+use crate::store::books::{Books, Settled};
+use crate::store::{Clean, Epoch, Fenced, Life, State, Store, Taken};
 use crate::sys::{random, time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,8 +45,6 @@ pub struct Held {
     /// Counts the takings, so that a flight of an earlier one is told apart.
     pub taking: u64,
     owned: Option<Owned>,
-    /// Settled in the index, not yet in the store; the newest marks of a batch count.
-    unsettled: BTreeMap<BatchId, BatchMarks>,
     looked_at: Duration,
     cleaned_at: Duration,
     renewed_at: Duration,
@@ -57,6 +59,8 @@ struct Owned {
     life: Life,
     epoch: Epoch,
     index: Index,
+    /// Settled in the index, not yet in the store; and the books.
+    ledger: Ledger,
 }
 
 impl Held {
@@ -66,7 +70,6 @@ impl Held {
             leaving: false,
             taking: 0,
             owned: None,
-            unsettled: BTreeMap::new(),
             looked_at: now,
             cleaned_at: now,
             renewed_at: now,
@@ -77,7 +80,7 @@ impl Held {
     }
 
     pub fn has_unsettled(&self) -> bool {
-        !self.unsettled.is_empty()
+        self.owned.as_ref().is_some_and(|owned| !owned.ledger.is_empty())
     }
 
     pub fn index(&mut self) -> Option<&mut Index> {
@@ -130,9 +133,7 @@ impl Held {
             let headers = desk.store.headers(self.shard, page)?;
             for (listed, bytes) in page.iter().zip(headers) {
                 let header = read_header(bytes.as_deref());
-                let followed = header
-                    .is_some_and(|header| owned.index.follow(&header, listed.header_bytes).is_ok());
-                if !followed {
+                if !header.is_some_and(|header| owned.follow(&header, listed.header_bytes)) {
                     log::warn!("shard {}: the chain of batches is broken", self.shard);
                     self.lose();
                     return Ok(());
@@ -151,17 +152,25 @@ impl Held {
         let Some(owned) = &mut self.owned else { return Ok(()) };
         let Some(state) = state else {
             log::warn!("shard {}: its buffer is gone from the store", self.shard);
-            self.lose();
+            self.lose_life(desk);
             return Ok(());
         };
-        if state.epoch != Some(owned.epoch) && state.life == owned.life {
+        if state.life != owned.life {
+            log::warn!("shard {}: another life has begun in the store", self.shard);
+            self.lose_life(desk);
+            return Ok(());
+        }
+        if state.epoch != Some(owned.epoch) {
             self.lose_epoch(time::monotonic());
             return Ok(());
         }
         if state.tip == owned.index.tip() && state.position > owned.index.position() {
             owned.index.advance(state.position);
         }
-        if !self.unsettled.is_empty() || self.agrees(&state) {
+        if owned.is_at(&state) {
+            owned.ledger.believe(state.books.read);
+        }
+        if !owned.ledger.is_empty() || owned.agrees(&state) {
             return Ok(());
         }
         log::warn!("shard {}: the store went another way; building the index again", self.shard);
@@ -169,22 +178,17 @@ impl Held {
         Ok(())
     }
 
-    fn agrees(&self, state: &State) -> bool {
-        let Some(owned) = &self.owned else { return false };
-        if state.life != owned.life || state.position < owned.index.position() {
-            return false;
-        }
-        // Ahead of us: the counts will be compared when we have caught up.
-        state.position > owned.index.position()
-            || (state.tip == owned.index.tip()
-                && state.batches == owned.index.batches() as u64
-                && state.marked == owned.index.marked_batches() as u64)
-    }
-
     /// Forgets the index; the store is believed at the next take.
     pub fn lose(&mut self) {
         self.owned = None;
-        self.unsettled.clear();
+    }
+
+    /// The life is over: its books are closed, and what it had buffered is read again.
+    fn lose_life(&mut self, desk: &Desk<'_>) {
+        if let Some(owned) = &self.owned {
+            close_books(desk, self.shard, &owned.ledger.books());
+        }
+        self.lose();
     }
 
     /// Somebody else took the shard. Until that is sorted out between the two, wait longer
@@ -212,26 +216,41 @@ impl Held {
         desk.berth.beat();
         let headers = if taken.whole() { self.read_headers(desk, &taken)? } else { None };
         let Some(headers) = headers else { return self.drop_life(desk, epoch, &taken) };
-        let mut index = rebuild(desk.config.limits(), &taken, headers);
-        let floor = desk.berth.board.shard(self.shard).and_then(|s| s.offset(ShardWord::Committed));
-        if let Some(floor) = floor {
-            self.add_unsettled(index.settle_below(floor));
+        let index = rebuild(desk.config.limits(), &taken, headers);
+        let ledger = Ledger::open(taken.state.books);
+        let mut owned = Owned { life: taken.state.life, epoch, index, ledger };
+        self.say_taken(&owned);
+        if let Some(slot) = desk.berth.board.shard(self.shard) {
+            if let Some(floor) = slot.offset(ShardWord::Committed) {
+                owned.settle_below(floor);
+            }
+            slot.add(ShardWord::Rebuilds, 1);
         }
+        self.owned = Some(owned);
+        self.taking += 1;
+        // Whoever held it before may have let it grow old.
+        self.renewed_at = Duration::ZERO;
+        self.looked_at = now;
+        Ok(())
+    }
+
+    fn say_taken(&self, owned: &Owned) {
+        let (index, books) = (&owned.index, owned.ledger.books());
         log::info!(
             "shard {}: taken with {} batches, {} spans",
             self.shard,
             index.batches(),
             index.open_spans()
         );
-        if let Some(slot) = desk.berth.board.shard(self.shard) {
-            slot.add(ShardWord::Rebuilds, 1);
+        let unaccounted = books.unaccounted(index.buffered());
+        if unaccounted != 0 {
+            log::error!(
+                "shard {}: the books do not balance: {unaccounted} of {} messages are unaccounted \
+                 for; 'spanbufd audit' shows the shard as it is in Redis and Kafka",
+                self.shard,
+                books.read
+            );
         }
-        self.owned = Some(Owned { life: taken.state.life, epoch, index });
-        self.taking += 1;
-        // Whoever held it before may have let it grow old.
-        self.renewed_at = Duration::ZERO;
-        self.looked_at = now;
-        Ok(())
     }
 
     /// All listed headers, or `None` when one is missing or damaged.
@@ -260,7 +279,7 @@ impl Held {
         let batches = owned.index.batch_ids();
         let dropped = desk.store.drop_life(self.shard, owned.epoch, owned.life, &batches);
         // Also without an answer: what the round took out of the index would never come back.
-        self.lose();
+        self.lose_life(desk);
         dropped.map(drop)
     }
 
@@ -277,6 +296,7 @@ impl Held {
         self.say_hole();
         let batches: Vec<BatchId> = taken.listed.iter().map(|listed| listed.id).collect();
         desk.store.drop_life(self.shard, epoch, taken.state.life, &batches)?;
+        close_books(desk, self.shard, &taken.state.books);
         self.lose();
         Ok(())
     }
@@ -333,34 +353,24 @@ impl Held {
     }
 
     /// These chunks are done with: delivered (P8), or dropped by policy.
-    pub fn mark(&mut self, chunks: &[ChunkRef]) {
+    pub fn mark(&mut self, chunks: &[ChunkRef], became: &Settled) {
         if let Some(owned) = &mut self.owned {
             let marks = owned.index.settle(chunks);
-            self.add_unsettled(marks);
-        }
-    }
-
-    fn add_unsettled(&mut self, marks: Vec<BatchMarks>) {
-        for marks in marks {
-            self.unsettled.insert(marks.batch, marks);
+            owned.ledger.note(marks, became);
         }
     }
 
     /// Tells the store what is settled.
     pub fn settle(&mut self, desk: &mut Desk<'_>) -> Result<()> {
-        let Some(owned) = &self.owned else { return Ok(()) };
-        if self.unsettled.is_empty() {
-            return Ok(());
-        }
-        let marks: Vec<BatchMarks> = self.unsettled.values().cloned().collect();
-        match desk.store.settle(self.shard, owned.epoch, &marks)? {
-            Fenced::Done => {
-                self.unsettled.clear();
-                self.take_wait = RETAKE_FIRST;
+        let Some(owned) = &mut self.owned else { return Ok(()) };
+        while let Some(page) = owned.ledger.page() {
+            match desk.store.settle(self.shard, owned.epoch, &page.marks, &page.settled)? {
+                Fenced::Done => owned.ledger.told(),
+                Fenced::Refused => return self.lose_or_wait(desk),
             }
-            Fenced::Refused => self.lose_or_wait(desk)?,
+            self.take_wait = RETAKE_FIRST;
+            desk.berth.moved();
         }
-        desk.berth.moved();
         Ok(())
     }
 
@@ -431,57 +441,59 @@ impl Held {
         slot.set(ShardWord::OpenSpans, index.open_spans());
         slot.set(ShardWord::NextDueMs, index.next_due().map_or(0, |at| at.0.max(0) as u64));
         slot.set(ShardWord::LiveBatches, index.batches() as u64);
+        report_books(slot, &owned.ledger.books(), index.buffered());
     }
 }
 
-/// A cleaning in the making: which batches, and which of their chunks are alive.
-struct Carry {
-    from: Vec<(Listed, Marks)>,
-    chunks: Vec<ChunkRef>,
-}
-
-impl Carry {
-    fn plan(index: &Index, sparse: &[BatchId]) -> Option<Carry> {
-        let mut carry = Carry { from: Vec::new(), chunks: Vec::new() };
-        for &batch in sparse {
-            let (chunks, marks) = index.live(batch)?;
-            let listed = Listed { id: batch, header_bytes: marks.header_bytes, first: Offset(0) };
-            carry.from.push((listed, marks.marks));
-            carry.chunks.extend(chunks);
+impl Owned {
+    fn follow(&mut self, header: &Header, header_bytes: u32) -> bool {
+        let followed = self.index.follow(header, header_bytes).is_ok();
+        if followed {
+            self.ledger.read(header.spans.len() as u64);
         }
-        Some(carry)
+        followed
     }
 
-    /// Reads the live chunks and packs them under a new id. `None` when something is missing.
-    fn pack(
-        &self,
-        desk: &mut Desk<'_>,
-        shard: ShardId,
-        index: &Index,
-    ) -> Result<Option<batch::Batch>> {
-        let listed: Vec<Listed> = self.from.iter().map(|(listed, _)| *listed).collect();
-        let mut headers = BTreeMap::new();
-        for (listed, bytes) in listed.iter().zip(desk.store.headers(shard, &listed)?) {
-            let Some(header) = read_header(bytes.as_deref()) else { return Ok(None) };
-            headers.insert(listed.id, header);
-        }
-        let Some(blocks) = super::round::read_blocks(desk, shard, &self.chunks)? else {
-            return Ok(None);
-        };
-        let mut carried = Vec::with_capacity(self.chunks.len());
-        for chunk in &self.chunks {
-            let header = &headers[&chunk.batch];
-            let Some(head) = header.chunks.get(chunk.ordinal as usize) else { return Ok(None) };
-            let Some(body) = blocks.body(chunk) else { return Ok(None) };
-            carried.push(CarriedChunk { head, spans: header.spans_of(head), body });
-        }
-        let at = index.indexed_ms().unwrap_or(EventMs(0));
-        let id = BatchId(random::bits128()?);
-        Ok(Some(batch::pack_carry(id, at, &carried, desk.config.compression)))
+    /// What lies wholly below the committed floor was delivered before.
+    fn settle_below(&mut self, floor: Offset) {
+        let marks = self.index.settle_below(floor);
+        let messages = marks.iter().map(|marks| marks.spans).sum();
+        self.ledger.note(marks, &Settled::skipped(messages));
+    }
+
+    /// All that the store has is indexed.
+    fn is_at(&self, state: &State) -> bool {
+        state.position == self.index.position() && state.tip == self.index.tip()
+    }
+
+    fn agrees(&self, state: &State) -> bool {
+        // Ahead of us: the counts will be compared when we have caught up.
+        state.position > self.index.position()
+            || (self.is_at(state)
+                && state.batches == self.index.batches() as u64
+                && state.marked == self.index.marked_batches() as u64)
     }
 }
 
-fn read_header(bytes: Option<&[u8]>) -> Option<Header> {
+/// A life is over; what it had buffered will be read again.
+fn close_books(desk: &Desk<'_>, shard: ShardId, books: &Books) {
+    if let Some(slot) = desk.berth.board.shard(shard) {
+        slot.add(ShardWord::Reread, books.unaccounted(0).max(0) as u64);
+    }
+}
+
+fn report_books(slot: ShardSlot<'_>, books: &Books, buffered: u64) {
+    slot.set(ShardWord::LifeRead, books.read);
+    slot.set(ShardWord::LifeDelivered, books.settled.delivered);
+    slot.set(ShardWord::LifeDuplicates, books.settled.duplicates);
+    slot.set(ShardWord::LifeDeadLetters, books.settled.dead_letters);
+    slot.set(ShardWord::LifeDropped, books.settled.dropped);
+    slot.set(ShardWord::LifeSkipped, books.settled.skipped);
+    slot.set(ShardWord::Buffered, buffered);
+    slot.set(ShardWord::Unaccounted, books.unaccounted(buffered) as u64);
+}
+
+pub fn read_header(bytes: Option<&[u8]>) -> Option<Header> {
     match batch::parse_header(bytes?) {
         Ok(header) => Some(header),
         Err(damage) => {

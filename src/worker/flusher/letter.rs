@@ -32,7 +32,7 @@ pub fn send_reject(
             ),
             &why,
         );
-        flight.dropped += 1;
+        flight.became.dropped += 1;
         return;
     };
     let mut headers: Vec<(&str, Option<&[u8]>)> = reject.headers.clone();
@@ -44,7 +44,7 @@ pub fn send_reject(
     // A letter that the broker refuses for its size goes without its payload.
     let payload = reject.payload.filter(|payload| payload.len() < desk.letter_refused_bytes);
     let letter = Letter { topic: &topic, key: reject.key, payload, headers: &headers };
-    flight.dead_letters += 1;
+    flight.became.dead_letters += 1;
     post(desk, flights, flight, &letter, true);
 }
 
@@ -64,7 +64,7 @@ pub fn send_too_large(
     let Some(topic) = desk.config.dead_letter_topic.clone() else {
         let doing = format!("dropped a span: partition {shard} offset {at}");
         desk.troubles.warn(&doing, &Error::temporary(reason));
-        flight.dropped += 1;
+        flight.became.dropped += 1;
         return;
     };
     let spans = segment.bodies.iter().flat_map(|body| &body.spans);
@@ -77,6 +77,6 @@ pub fn send_too_large(
     ];
     let payload = span.filter(|payload| payload.len() < desk.letter_refused_bytes);
     let letter = Letter { topic: &topic, key: None, payload, headers: &headers };
-    flight.dead_letters += 1;
+    flight.became.dead_letters += 1;
     post(desk, flights, flight, &letter, true);
 }

@@ -7,8 +7,10 @@
 //! Waiting never blocks the loop: acknowledgements arrive between two turns, and each turn
 //! beats the heart once, whether or not work got done (P3).
 
+mod carry;
 mod flight;
 mod held;
+mod ledger;
 mod letter;
 mod round;
 

@@ -6,7 +6,6 @@
 use super::flight::{Flight, Flights, Ticket};
 use super::held::Held;
 use super::{Desk, letter};
-use crate::board::words::ShardWord;
 use crate::error::Result;
 use crate::kafka::producer::{Letter, Sent};
 use crate::segment::batch::{self, Block};
@@ -145,9 +144,7 @@ fn send_segment(
     };
     let limit = message_limit(desk);
     let Encoded { messages, duplicates } = encode::encode(&segment, limit);
-    if let Some(slot) = desk.berth.board.shard(flight.shard) {
-        slot.add(ShardWord::Duplicates, u64::from(duplicates));
-    }
+    flight.became.duplicates += u64::from(duplicates);
     for message in &messages {
         if message.offsets.len() == 1 && message.payload.len() >= desk.refused_bytes {
             letter::send_too_large(desk, flights, flight, &segment, message);
@@ -173,7 +170,7 @@ fn send_message(
     let topic = desk.config.output_topic.clone();
     let letter =
         Letter { topic: &topic, key: None, payload: Some(&message.payload), headers: &headers };
-    flight.spans += message.offsets.len() as u64;
+    flight.became.delivered += message.offsets.len() as u64;
     post(desk, flights, flight, &letter, false);
 }
 
