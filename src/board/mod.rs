@@ -10,7 +10,7 @@ pub mod report;
 mod shape;
 pub mod words;
 
-pub use object::{Found, create, find};
+pub use object::{Found, create, find, is_foreign};
 pub use shape::Shape;
 
 pub use crate::segment::{Offset, ShardId};

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::sys::lock;
 use crate::sys::shm::{self, SharedWords};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"spanbufd");
@@ -120,6 +121,14 @@ fn in_use(instance: &str, file: &File) -> Error {
 
 fn cannot_lock(name: &str, why: &std::io::Error) -> Error {
     Error::temporary(format!("cannot ask for the lock of the board {name}: {why}"))
+}
+
+/// Whether the process `pid` belongs to somebody else than the board of an instance does. A
+/// process that cannot be seen (proc(5), hidepid) is left to kill(2): who may not see it has no
+/// privilege by which he could signal another user's.
+pub fn is_foreign(instance: &str, pid: u32) -> bool {
+    let process = std::fs::metadata(format!("/proc/{pid}")).ok().map(|data| data.uid());
+    process.is_some_and(|uid| Some(uid) != shm::owner(&object_name(instance)))
 }
 
 /// The name of the shared memory object.

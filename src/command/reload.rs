@@ -1,7 +1,8 @@
 //! `spanbufd reload`: has a running daemon read its configuration, and tells the outcome.
 //!
 //! systemctl reload is only as honest as its command: so this one waits until the workers run
-//! with the new configuration, or until it was refused.
+//! with the new configuration, or until it was refused. The pid comes from a board that anybody
+//! may have made: it is signalled only if board and process belong to the same user.
 
 use super::{Spec, perform};
 use crate::board::words::{DaemonWord, Kind, WorkerWord};
@@ -38,6 +39,11 @@ fn reload(loaded: &Loaded) -> Result<i32> {
     let Some(pid) = Pid::new(word(&before, DaemonWord::Pid) as i64) else {
         return Err(Error::temporary(format!("{instance} has no pid that may be signalled")));
     };
+    if board::is_foreign(instance, pid.number()) {
+        return Err(Error::temporary(format!(
+            "the board of {instance} names pid {pid}, which is not its owner's: nothing is sent"
+        )));
+    }
     process::kill(pid, Send::Hangup)
         .map_err(|why| Error::temporary(format!("cannot signal {instance} (pid {pid}): {why}")))?;
     let deadline = Instant::now() + RELOAD_MAX;

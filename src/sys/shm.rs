@@ -16,10 +16,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const WORD_BYTES: usize = size_of::<AtomicU64>();
 
 /// Opens the object `name` for writing and makes it, empty and for this user only, if there
-/// is none.
+/// is none. One that somebody else made or may write to is refused: whoever is first chooses its
+/// mode, and what stands there is believed.
 pub fn open_or_create(name: &str) -> Result<File> {
-    open(name, libc::O_RDWR | libc::O_CREAT)?
-        .ok_or_else(|| Error::temporary(format!("cannot create shared memory {name}")))
+    let file = match open(name, libc::O_RDWR | libc::O_CREAT) {
+        Ok(file) => file,
+        // The kernel refuses some of these by itself (fs.protected_regular, see proc(5)).
+        Err(_) if owner(name).is_some_and(|uid| uid != own_uid()) => return Err(foreign(name)),
+        Err(error) => return Err(error),
+    };
+    let file =
+        file.ok_or_else(|| Error::temporary(format!("cannot create shared memory {name}")))?;
+    let data = file.metadata();
+    let data = data.map_err(|why| Error::temporary(format!("cannot look at {name}: {why}")))?;
+    if data.uid() != own_uid() || data.mode() & 0o077 != 0 {
+        return Err(foreign(name));
+    }
+    Ok(file)
+}
+
+fn own_uid() -> u32 {
+    // SAFETY: takes nothing, changes nothing, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The user to whom the object `name` belongs; `None` when there is none.
+pub fn owner(name: &str) -> Option<u32> {
+    // shm_overview(7): where the objects are seen as files.
+    std::fs::symlink_metadata(format!("/dev/shm{name}")).ok().map(|data| data.uid())
+}
+
+fn foreign(name: &str) -> Error {
+    let who = owner(name).map_or("somebody else".to_owned(), |uid| format!("user {uid}"));
+    Error::config(format!(
+        "shared memory {name} was made by {who}, or others may write to it: it is not used; \
+         remove /dev/shm{name}, or choose another name with --instance"
+    ))
 }
 
 /// Opens the object `name` for reading; `None` when there is none.
