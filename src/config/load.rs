@@ -14,6 +14,9 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+/// The variable by which systemd names the folder of a service's credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -103,8 +106,10 @@ pub fn load(
     if let Some(path) = matches.opt_str("config") {
         sources.add_file(Path::new(&path))?;
     }
-    sources.add_environment(environment)?;
+    let environment: BTreeMap<String, String> = environment.into_iter().collect();
+    sources.add_environment(&environment)?;
     sources.add_flags(&matches, accepts)?;
+    sources.add_credential(&environment)?;
     sources.judge()?;
     let settings = sources.settings();
     let warnings = open_secrets(&sources.config, &settings);
@@ -151,15 +156,10 @@ impl Sources {
     }
 
     /// A repeatable option holds one setting a line in its variable.
-    fn add_environment(
-        &mut self,
-        environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<()> {
-        let ours = environment.into_iter().filter(|(name, _)| name.starts_with("SPANBUFD_"));
-        let variables: BTreeMap<String, String> = ours.collect();
+    fn add_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<()> {
         for row in table::TABLE {
             let name = row.environment_name();
-            let Some(text) = variables.get(&name) else { continue };
+            let Some(text) = environment.get(&name) else { continue };
             if !row.kind.is_repeatable() {
                 self.set(row, text.trim(), Origin::Environment(name))?;
                 continue;
@@ -168,7 +168,21 @@ impl Sources {
                 self.set(row, line, Origin::Environment(name.clone()))?;
             }
         }
-        variables.keys().try_for_each(|name| refuse_misspelt(name))
+        let ours = environment.keys().filter(|name| name.starts_with("SPANBUFD_"));
+        ours.map(String::as_str).try_for_each(refuse_misspelt)
+    }
+
+    /// systemd.exec(5): a service's credentials are files in a folder of its own. Ours stands in
+    /// for the default only, so that a file, a variable or a flag may say otherwise.
+    fn add_credential(&mut self, environment: &BTreeMap<String, String>) -> Result<()> {
+        const OPTION: &str = "redis-password-file";
+        let Some(folder) = environment.get(CREDENTIALS) else { return Ok(()) };
+        let path = Path::new(folder).join("redis-password");
+        let (Some(row), Some(text)) = (table::find(OPTION), path.to_str()) else { return Ok(()) };
+        if self.origins.contains_key(OPTION) || !path.exists() {
+            return Ok(());
+        }
+        self.set(row, text, Origin::Environment(CREDENTIALS.to_owned()))
     }
 
     fn add_flags(&mut self, matches: &Matches, accepts: Accepts) -> Result<()> {

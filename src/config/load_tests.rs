@@ -197,3 +197,25 @@ fn secrets_that_everyone_may_read_are_warned_of() {
     assert!(warnings(0o644)[0].contains("chmod o-r"));
     assert!(load_with("timeout = 5\n", &[], &[]).unwrap().warnings.is_empty());
 }
+
+#[test]
+fn a_credential_stands_in_for_the_default_only() {
+    let folder = std::env::temp_dir().join(format!("spanbufd-credential-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let environment = [("CREDENTIALS_DIRECTORY", folder.to_str().unwrap())];
+    let option = "redis-password-file";
+
+    let loaded = load_with("", &environment, &[]).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(loaded.config.redis_password_file, None, "there is no such credential");
+    std::fs::write(folder.join("redis-password"), "pw\n").unwrap();
+    let loaded = load_with("", &environment, &[]).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(loaded.config.redis_password().ok().flatten().as_deref(), Some("pw"));
+    assert_eq!(origin_of(&loaded, option).to_string(), "environment CREDENTIALS_DIRECTORY");
+    let other = load_with("redis-password-file = /x", &environment, &[]);
+    assert_eq!(other.ok().and_then(|l| l.config.redis_password_file), Some("/x".into()));
+    let none = load_with("redis-password-file =", &environment, &[]);
+    assert_eq!(none.ok().and_then(|l| l.config.redis_password_file), None);
+    let clash = refusal("redis-url = redis://:pw@h/0", &environment, &[]);
+    assert!(clash.1.contains("environment CREDENTIALS_DIRECTORY"), "{}", clash.1);
+    let _ = std::fs::remove_dir_all(&folder);
+}

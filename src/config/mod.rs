@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod date;
-mod file;
+pub mod file;
 mod kind;
 mod load;
 pub mod nearest;
