@@ -71,20 +71,21 @@ fn read_splice(from: &mut Reader<'_>) -> Result<Splice, Damage> {
     Ok(Splice { is_segment, segment_id })
 }
 
+/// Whether both edits lie inside the payload and neither reaches into the other.
 fn fits(splice: Splice, payload: &[u8]) -> bool {
-    let inside = |start: u32, end: u32| start <= end && end as usize <= payload.len();
     let flag = match splice.is_segment {
-        FlagSplice::Replace { start, end } => inside(start, end),
-        FlagSplice::Insert { at } => inside(at, at),
+        FlagSplice::Replace { start, end } => (start, end),
+        FlagSplice::Insert { at } => (at, at),
     };
     let id = match splice.segment_id {
-        IdSplice::Keep => true,
-        IdSplice::InsertAttributes { at } | IdSplice::InsertMember { at, .. } => inside(at, at),
+        IdSplice::Keep => (0, 0),
+        IdSplice::InsertAttributes { at } | IdSplice::InsertMember { at, .. } => (at, at),
         IdSplice::ReplaceAttributes { start, end } | IdSplice::ReplaceMember { start, end } => {
-            inside(start, end)
+            (start, end)
         }
     };
-    flag && id
+    let inside = |(start, end): (u32, u32)| start <= end && end as usize <= payload.len();
+    inside(flag) && inside(id) && (flag.1 <= id.0 || id.1 <= flag.0)
 }
 
 pub fn put_reject(out: &mut Vec<u8>, reject: &RejectBody<'_>) {

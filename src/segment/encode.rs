@@ -230,11 +230,11 @@ pub fn source(shard: ShardId, offsets: &[Offset], max_bytes: usize) -> String {
     sorted.sort_unstable();
     sorted.dedup();
     let mut text = format!("{shard}:");
-    let mut ranges = sorted.chunk_by(|one, next| next.0 == one.0 + 1).peekable();
+    let mut ranges = sorted.chunk_by(|one, next| one.0.checked_add(1) == Some(next.0)).peekable();
     while let Some(range) = ranges.next() {
         let (Some(first), Some(last)) = (range.first(), range.last()) else { continue };
         let comma = if text.ends_with(':') { "" } else { "," };
-        let next = format!("{comma}{first}-{}", last.0 + 1);
+        let next = format!("{comma}{first}-{}", last.0.saturating_add(1));
         if text.len() + next.len() + '…'.len_utf8() > max_bytes && ranges.peek().is_some()
             || text.len() + next.len() > max_bytes
         {
