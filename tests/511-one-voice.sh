@@ -41,14 +41,16 @@ section ENVIRONMENT | grep '^\.It Ev' | grep -oE '[A-Z_]{5,}' |
     grep -v '^SPANBUFD_' | sort -u >"$TMP/page"
 compare variables
 
-# librdkafka's properties that are set, and those that are refused.
+# librdkafka's properties that are set, but for names that are made of options, and those that are
+# refused.
+names='group.id|bootstrap.servers|client.id|group.instance.id'
 grep -oE '^ +\("[a-z.]+", ' src/kafka/settings.rs | cut -d '"' -f 2 |
-    grep -vxE 'group.id|bootstrap.servers|client.id|group.instance.id' | sort -u >"$TMP/code"
+    grep -vxE "$names" | sort -u >"$TMP/code"
 sed -n '/^\.Ss Client settings/,/^\.S[hs] [^C]/p' man/spanbufd.8 |
-    sed -n 's/^\.Ql \([a-z.]*\).*/\1/p' | sort -u >"$TMP/page"
+    sed -n 's/^\.Ql \([a-z.]*\).*/\1/p' | grep -vxE "$names" | sort -u >"$TMP/page"
 compare 'client settings'
 sed -n '/const OWNED/,/^];/s/^    ("\([a-z.]*\)".*/\1/p' src/config/secret.rs | sort >"$TMP/code"
-sed -n '/^Properties that/,/^\.Pp/s/^\.Li \([a-z.]*\).*/\1/p' man/spanbufd.conf.5 |
+sed -n '/^Properties that/,/^\.Li .* \.$/s/^\.Li \([a-z.]*\).*/\1/p' man/spanbufd.conf.5 |
     sort >"$TMP/page"
 compare 'properties that are refused'
 
