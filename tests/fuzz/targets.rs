@@ -118,11 +118,8 @@ fn read_batch(data: &[u8]) {
     for block in &header.blocks {
         let stored = data.get(block.at as usize..).unwrap_or_default();
         let stored = &stored[..stored.len().min(block.stored_bytes as usize)];
-        let honest = batch::Block {
-            checksum: xxh3_64(stored),
-            stored_bytes: stored.len() as u32,
-            ..*block
-        };
+        let honest =
+            batch::Block { checksum: xxh3_64(stored), stored_bytes: stored.len() as u32, ..*block };
         let Ok(raw) = batch::unpack_block(&honest, stored) else { continue };
         for head in &header.chunks {
             let _ = batch::parse_body(head, &raw);
