@@ -24,7 +24,7 @@ use cast::{Actor, Folder};
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::time::Duration;
-use view::Counts;
+use view::{Counts, View};
 
 const INPUT: &str = "ingest-spans";
 const OUTPUT: &str = "buffered-segments";
@@ -35,6 +35,9 @@ const RATE: f64 = 2000.0;
 
 /// The mock keeps 5 MiB of a partition, as sent: compressed, that lasts for any demo.
 const COMPRESSED: &str = "compression.type=lz4";
+
+/// How long the daemon may take until it reads: the group waits a few seconds for more members.
+const READY_MAX: Duration = Duration::from_secs(30);
 
 /// How long the drain may take once nothing is fed any more: the longest timeout, and some.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
@@ -94,7 +97,7 @@ fn demo(loaded: &Loaded) -> Result<i32> {
     let wake = signal::listen_as_supervisor()
         .map_err(|why| Error::temporary(format!("cannot catch signals: {why}")))?;
     let mut out = Out::stdout()?;
-    out.line("starting redis-server, the mock of Kafka, and spanbufd")?;
+    out.line("starting redis-server, the mock of Kafka, and spanbufd; Ctrl-C ends all of it")?;
     out.flush()?;
     let folder = Folder::create()?;
     let shown = Stage::open(&folder, seed, wake)?.play(duration, &mut out);
@@ -178,15 +181,32 @@ impl Stage {
     }
 
     fn play(mut self, duration: Duration, out: &mut Out) -> Result<i32> {
+        self.wait_for_shards(out)?;
         let board = self.feed(duration, out)?;
         let lateness = board.as_ref().map(view::lateness).unwrap_or_default();
         self.stop_daemon()?;
         self.curtain(lateness, out)
     }
 
+    /// Waits until the daemon reads every partition, so that what is fed is seen to move.
+    fn wait_for_shards(&mut self, out: &mut Out) -> Result<()> {
+        out.line(format_args!("waiting for the group to assign {PARTITIONS} partitions"))?;
+        out.flush()?;
+        let deadline = time::monotonic() + READY_MAX;
+        let mut board = None;
+        while !self.interrupted && board.as_ref().map_or(0, view::ready) < PARTITIONS as usize {
+            if time::monotonic() > deadline {
+                return Err(Error::software("spanbufd run does not get to read its partitions"));
+            }
+            self.turn()?;
+            self.look(&mut board)?;
+        }
+        Ok(())
+    }
+
     /// Feeds for `duration`, then waits until all is out. Returns the board as last seen.
     fn feed(&mut self, duration: Duration, out: &mut Out) -> Result<Option<Board>> {
-        let draws = std::io::stdout().is_terminal();
+        let mut view = View::new(std::io::stdout().is_terminal());
         let began = time::monotonic();
         let mut shown_at = began;
         let mut board = None;
@@ -202,13 +222,11 @@ impl Stage {
             self.sink.serve(Duration::ZERO)?;
             self.receive();
             self.turn()?;
-            let every = Duration::from_millis(if draws { 200 } else { 1000 });
-            if now.saturating_sub(shown_at) >= every {
+            if now.saturating_sub(shown_at) >= view.interval() {
                 shown_at = now;
                 self.look(&mut board)?;
                 if let Some(board) = &board {
-                    let show = if draws { view::draw } else { view::line };
-                    show(out, age.as_secs(), self.counts, board)?;
+                    view.show(out, age.as_secs(), self.counts, board)?;
                 }
             }
         }

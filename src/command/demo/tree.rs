@@ -40,24 +40,26 @@ fn draw_below(
     children: &BTreeMap<&str, Vec<&Value>>,
     lines: &mut Vec<String>,
 ) -> usize {
-    let mut stack = vec![(root, 0usize)];
+    // A span, what stands before its name, and what stands before the names below it.
+    let mut stack = vec![(root, String::new(), String::new())];
     let mut drawn = 0;
-    while let Some((span, depth)) = stack.pop() {
+    while let Some((span, branch, margin)) = stack.pop() {
         if drawn == SPANS_MAX {
             break;
         }
         drawn += 1;
-        lines.push(line(span, depth));
+        lines.push(line(span, &branch));
         let below = span["span_id"].as_str().and_then(|id| children.get(id));
-        for child in below.into_iter().flatten().rev() {
-            stack.push((child, depth + 1));
+        for (from_last, child) in below.into_iter().flatten().rev().enumerate() {
+            let (branch, gap) =
+                if from_last == 0 { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            stack.push((child, format!("{margin}{branch}"), format!("{margin}{gap}")));
         }
     }
     drawn
 }
 
-fn line(span: &Value, depth: usize) -> String {
-    let branch = if depth == 0 { String::new() } else { "   ".repeat(depth - 1) + "└─ " };
+fn line(span: &Value, branch: &str) -> String {
     let from = span["start_timestamp"].as_f64().unwrap_or(0.0);
     let to = span["end_timestamp"].as_f64().unwrap_or(from);
     let name = span["name"].as_str().unwrap_or("(no name)");
@@ -78,12 +80,14 @@ mod tests {
             {"span_id":"c","trace_id":"t","parent_span_id":"b","name":"leaf"},
             {"span_id":"a","trace_id":"t","is_segment":true,"name":"root","start_timestamp":1,
              "end_timestamp":1.25},
-            {"span_id":"b","trace_id":"t","parent_span_id":"a","name":"middle"}]}"#;
+            {"span_id":"b","trace_id":"t","parent_span_id":"a","name":"middle"},
+            {"span_id":"d","trace_id":"t","parent_span_id":"a","name":"other"}]}"#;
         let lines = draw(message);
-        assert_eq!(lines[0], "segment a of trace t: 3 spans");
+        assert_eq!(lines[0], "segment a of trace t: 4 spans");
         assert_eq!(lines[1], "  root  250 ms  a");
-        assert_eq!(lines[2], "  └─ middle  0 ms  b");
-        assert_eq!(lines[3], "     └─ leaf  0 ms  c");
+        assert_eq!(lines[2], "  ├─ middle  0 ms  b");
+        assert_eq!(lines[3], "  │  └─ leaf  0 ms  c");
+        assert_eq!(lines[4], "  └─ other  0 ms  d");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::board::words::{Kind, LATENESS_BOUNDS_MS, ShardWord, WorkerState, Work
 use crate::board::{Board, ShardId, ShardSlot};
 use crate::command::out::Out;
 use crate::error::Result;
+use std::time::Duration;
 
 /// What the demo itself has counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,43 +15,111 @@ pub struct Counts {
     pub messages_out: u64,
 }
 
-/// Draws one view over the last one.
-pub fn draw(out: &mut Out, seconds: u64, counts: Counts, board: &Board) -> Result<()> {
-    out.bytes(b"\x1b[H\x1b[J")?;
-    out.line(format_args!("spanbufd demo, {seconds} s  (Ctrl-C ends it in order)\n"))?;
-    out.line(summary(counts, board))?;
-    out.line(format_args!("\n{:<12} {:<9} {:>8}", "WORKER", "STATE", "RESTARTS"))?;
-    for (kind, count) in [(Kind::Ingest, board.ingests()), (Kind::Flusher, board.flushers())] {
-        for number in 0..count {
-            let slot = board.worker(kind, number);
-            let state = WorkerState::from_word(slot.get(WorkerWord::State)).name();
-            let name = format!("{}/{number}", kind.name());
-            let restarts = slot.get(WorkerWord::Restarts);
-            out.line(format_args!("{name:<12} {state:<9} {restarts:>8}"))?;
-        }
-    }
-    let heads = ["READ", "BUFFERED", "OPEN", "SEGMENTS OUT"];
-    out.line(format_args!(
-        "\n{:<6} {:<12} {:>10} {:>10} {:>8} {:>14}",
-        "SHARD", "HOLDER", heads[0], heads[1], heads[2], heads[3]
-    ))?;
-    for (shard, slot) in shards(board) {
-        let holder = slot.holder().map_or("-".to_owned(), |number| format!("flusher/{number}"));
-        out.line(format_args!(
-            "{shard:<6} {holder:<12} {:>10} {:>10} {:>8} {:>14}",
-            slot.get(ShardWord::Read),
-            slot.get(ShardWord::OpenSpans),
-            slot.get(ShardWord::OpenSegments),
-            slot.get(ShardWord::Segments),
-        ))?;
-    }
-    out.flush()
+/// The live view. On a terminal it draws over what it drew last, and over nothing else.
+pub struct View {
+    draws: bool,
+    lines: usize,
 }
 
-/// The line for a pipe.
-pub fn line(out: &mut Out, seconds: u64, counts: Counts, board: &Board) -> Result<()> {
-    out.line(format_args!("{seconds:>3} s  {}", summary(counts, board)))?;
-    out.flush()
+impl View {
+    pub fn new(draws: bool) -> View {
+        View { draws, lines: 0 }
+    }
+
+    /// How often it is worth showing.
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(if self.draws { 200 } else { 1000 })
+    }
+
+    pub fn show(
+        &mut self,
+        out: &mut Out,
+        seconds: u64,
+        counts: Counts,
+        board: &Board,
+    ) -> Result<()> {
+        if !self.draws {
+            out.line(format_args!("{seconds:>3} s  {}", summary(counts, board)))?;
+            return out.flush();
+        }
+        let mut lines = vec![
+            String::new(),
+            format!("{seconds:>3} s  {}", summary(counts, board)),
+            String::new(),
+        ];
+        lines.extend(workers(board));
+        lines.push(String::new());
+        lines.extend(shard_lines(board));
+        if self.lines > 0 {
+            // Up to the first line of the last view, then clear to the end of the screen.
+            out.bytes(format!("\x1b[{}A\x1b[J", self.lines).as_bytes())?;
+        }
+        self.lines = lines.len();
+        lines.iter().try_for_each(|line| out.line(line))?;
+        out.flush()
+    }
+}
+
+fn workers(board: &Board) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{:<10} {:<9} {:>8} {:>7} {:>9} {:>9} {:>13}",
+        "WORKER", "STATE", "RESTARTS", "SHARDS", "SPANS IN", "BUFFERED", "SEGMENTS OUT"
+    )];
+    for number in 0..board.ingests() {
+        let read = sum(board, None, ShardWord::Read).to_string();
+        let count = shards(board).count();
+        lines.push(worker(board, Kind::Ingest, number, count, [&read, "-", "-"]));
+    }
+    for number in 0..board.flushers() {
+        let of = |word| sum(board, Some(number), word).to_string();
+        let (buffered, segments) = (of(ShardWord::OpenSpans), of(ShardWord::Segments));
+        let count = shards(board).filter(|(_, slot)| slot.holder() == Some(number)).count();
+        lines.push(worker(board, Kind::Flusher, number, count, ["-", &buffered, &segments]));
+    }
+    lines
+}
+
+fn worker(board: &Board, kind: Kind, number: usize, shards: usize, cells: [&str; 3]) -> String {
+    let slot = board.worker(kind, number);
+    let name = format!("{}/{number}", kind.name());
+    let state = WorkerState::from_word(slot.get(WorkerWord::State)).name();
+    let restarts = slot.get(WorkerWord::Restarts);
+    let [read, buffered, segments] = cells;
+    format!(
+        "{name:<10} {state:<9} {restarts:>8} {shards:>7} {read:>9} {buffered:>9} {segments:>13}"
+    )
+}
+
+/// Over all shards, or those that one flusher holds.
+fn sum(board: &Board, flusher: Option<usize>, word: ShardWord) -> u64 {
+    let ours = |slot: &ShardSlot<'_>| flusher.is_none() || slot.holder() == flusher;
+    shards(board).filter(|(_, slot)| ours(slot)).map(|(_, slot)| slot.get(word)).sum()
+}
+
+fn shard_lines(board: &Board) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{:<10} {:<17} {:>8} {:>9} {:>9} {:>13}",
+        "SHARD", "HOLDER", "OPEN", "SPANS IN", "BUFFERED", "SEGMENTS OUT"
+    )];
+    for (shard, slot) in shards(board) {
+        let holder = slot.holder().map_or("-".to_owned(), |number| format!("flusher/{number}"));
+        lines.push(format!(
+            "{shard:<10} {holder:<17} {:>8} {:>9} {:>9} {:>13}",
+            slot.get(ShardWord::OpenSegments),
+            slot.get(ShardWord::Read),
+            slot.get(ShardWord::OpenSpans),
+            slot.get(ShardWord::Segments),
+        ));
+    }
+    lines
+}
+
+/// How many shards a flusher holds and ingest knows the position of: what is sent is read.
+pub fn ready(board: &Board) -> usize {
+    let is_ready = |slot: &ShardSlot<'_>| {
+        slot.holder().is_some() && slot.offset(ShardWord::Position).is_some()
+    };
+    shards(board).filter(|(_, slot)| is_ready(slot)).count()
 }
 
 fn summary(counts: Counts, board: &Board) -> String {
