@@ -6,6 +6,10 @@
 //! with its first span, so batching may show (they have tests of their own).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "kit/random.rs"]
+mod random;
+
+use random::Random;
 use spanbufd::segment::batch::{self, Batch, Compression, Place};
 use spanbufd::segment::chunk::{Body, Draft, RejectBody};
 use spanbufd::segment::index::{DueSegment, Index, Limits, Marks, Reason};
@@ -16,18 +20,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 const LIMITS: Limits =
     Limits { timeout_ms: 60_000, root_timeout_ms: 10_000, max_age_ms: 1 << 40, max_bytes: 1 << 40 };
 const LATER: EventMs = EventMs(i64::MAX);
-
-/// xorshift64*: seeded, so that a failure can be run again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Given {

@@ -3,6 +3,10 @@
 //! The redis-server is the test's own, on a unix socket in a temporary folder.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "kit/random.rs"]
+mod random;
+
+use random::Random;
 use spanbufd::config::Config;
 use spanbufd::segment::batch::{self, Batch, Compression, Place};
 use spanbufd::segment::chunk::Draft;
@@ -69,18 +73,6 @@ impl Drop for Redis {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// xorshift64*: seeded, so that a failure can be run again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
     }
 }
 
