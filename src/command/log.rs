@@ -76,9 +76,12 @@ fn line(journal: bool, record: &Record<'_>) -> String {
     let mut escaping = Escaping { line: &mut line };
     let target = record.target();
     let foreign = target != "spanbufd" && !target.starts_with("spanbufd::");
-    let written = match foreign {
-        true => write!(escaping, "{target}: {}", record.args()),
-        false => write!(escaping, "{}", record.args()),
+    let text = record.args().to_string();
+    // librdkafka's wrapper names it in the text as well.
+    let is_named = text.strip_prefix(target).is_some_and(|rest| rest.starts_with(':'));
+    let written = match foreign && !is_named {
+        true => write!(escaping, "{target}: {text}"),
+        false => escaping.write_str(&text),
     };
     // The only failure is that the line is full.
     if written.is_err() {

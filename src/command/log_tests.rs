@@ -31,6 +31,8 @@ fn text_has_time_and_level() {
 fn foreign_targets_are_named() {
     let text = formatted(true, Level::Error, "librdkafka", "broker down");
     assert_eq!(text, "<3>librdkafka: broker down\n");
+    let text = formatted(true, Level::Error, "librdkafka", "librdkafka: broker down");
+    assert_eq!(text, "<3>librdkafka: broker down\n");
 }
 
 #[test]
