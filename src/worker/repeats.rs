@@ -38,11 +38,4 @@ impl Repeats {
             }
         }
     }
-
-    /// It works again: said if it was ever said not to.
-    pub fn clear(&mut self, doing: &str) {
-        if self.said.remove(doing).is_some() {
-            log::info!("{doing}: works again");
-        }
-    }
 }
