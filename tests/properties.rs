@@ -13,6 +13,7 @@ use random::Random;
 use spanbufd::segment::batch::{self, Batch, Compression, Place};
 use spanbufd::segment::chunk::{Body, Draft, RejectBody};
 use spanbufd::segment::index::{DueSegment, Index, Limits, Marks, Reason};
+use spanbufd::segment::offset_map::OffsetMap;
 use spanbufd::segment::span::{FlagSplice, IdSplice, Span, Splice};
 use spanbufd::segment::{BatchId, EventMs, IdKey, Offset};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -389,11 +390,51 @@ fn what_lies_below_the_floor_is_settled_unread() {
     let made = packed(&spans, 0, None);
     let mut index = Index::new(LIMITS, Offset(0), None);
     index.follow(&made.header, made.header_bytes).unwrap();
-    let marks = index.settle_below(Offset(2));
+    let marks = index.settle_known(Offset(2), &OffsetMap::default());
     assert_eq!((marks.len(), marks[0].done), (1, false));
     assert_eq!((index.floor(), index.open_segments()), (Offset(2), 1));
-    assert!(index.settle_below(Offset(3))[0].done);
+    assert!(index.settle_known(Offset(3), &OffsetMap::default())[0].done);
     assert_eq!(index.floor(), Offset(3));
+}
+
+#[test]
+fn the_offset_map_is_what_the_index_has_settled_and_settles_a_store_that_forgot() {
+    let mut random = Random(31);
+    for _ in 0..100 {
+        let spans = random_spans(&mut random);
+        let mut index = Index::new(LIMITS, Offset(0), None);
+        let mut stored = Vec::new();
+        for start in (0..spans.len()).step_by(7) {
+            let part = &spans[start..spans.len().min(start + 7)];
+            let batch = packed(part, start, index.tip());
+            index.follow(&batch.header, batch.header_bytes).unwrap();
+            stored.push(batch);
+        }
+        let all: BTreeSet<i64> = (0..spans.len() as i64).collect();
+        let taken = index.due(LATER, random.below(4) as usize, u64::MAX);
+        let mut delivered = BTreeSet::new();
+        for due in taken {
+            for chunk in &due.chunks {
+                let header = stored.iter().find(|b| b.header.id == chunk.batch).unwrap();
+                let head = &header.header.chunks[chunk.ordinal as usize];
+                let heads = header.header.spans_of(head);
+                delivered.extend(heads.iter().map(|span| span.offset.0));
+            }
+            index.settle(&due.chunks);
+        }
+        let open: BTreeSet<i64> = all.difference(&delivered).copied().collect();
+        let floor = open.first().copied().unwrap_or(spans.len() as i64);
+        let map = index.settled();
+        let named: BTreeSet<i64> = all.iter().copied().filter(|&at| map.has(Offset(at))).collect();
+        assert_eq!(named, delivered.range(floor..).copied().collect());
+
+        let mut again = Index::new(LIMITS, index.position(), index.tip());
+        stored.iter().for_each(|b| again.restore(&b.header, b.header_bytes, &Marks::default()));
+        again.restored();
+        again.settle_known(Offset(floor), &OffsetMap::decode(&map.encode(usize::MAX)).unwrap());
+        assert_eq!(again.open_spans(), open.len() as u64);
+        assert_eq!((again.floor(), again.settled()), (index.floor(), map));
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod batches;
 mod sets;
 
 use super::batch::Header;
+use super::offset_map::OffsetMap;
 use super::{BatchId, EventMs, IdKey, Offset, TraceKey};
 use batches::Batches;
 use sets::{Arrival, Sets};
@@ -251,13 +252,19 @@ impl Index {
         self.settle_ids(ids)
     }
 
-    /// Settles the open chunks that lie wholly below `floor`: they were delivered before. Also
-    /// gives up restored batches of which nothing was left.
-    pub fn settle_below(&mut self, floor: Offset) -> Vec<BatchMarks> {
-        let ids = self.batches.below(floor);
+    /// Settles the open chunks of which every offset lies below `floor` or is in the map: they
+    /// were delivered before. Also gives up restored batches of which nothing was left.
+    pub fn settle_known(&mut self, floor: Offset, map: &OffsetMap) -> Vec<BatchMarks> {
+        let ids = self.batches.known(floor, map);
         let mut settled = self.settle_ids(ids);
         settled.extend(self.batches.finished());
         settled
+    }
+
+    /// The offset map: everything below the position that is not open is settled, or never was a
+    /// message. Linear in the number of open spans.
+    pub fn settled(&self) -> OffsetMap {
+        OffsetMap::all_but(self.floor(), self.position, self.batches.open_offsets())
     }
 
     fn settle_ids(&mut self, ids: Vec<u32>) -> Vec<BatchMarks> {

@@ -14,6 +14,7 @@ pub mod chunk;
 pub mod clock;
 pub mod encode;
 pub mod index;
+pub mod offset_map;
 pub mod span;
 mod wire;
 

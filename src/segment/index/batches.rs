@@ -5,6 +5,7 @@
 
 use super::{BatchMarks, ChunkRef, Marks};
 use crate::segment::batch::{Block, Header};
+use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, EventMs, Offset};
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,6 +13,8 @@ use std::collections::{BTreeSet, HashMap};
 const CHUNK_BYTES: u64 = 120;
 /// Counted cost of one batch without its chunks: entry in a half-full table, blocks, marks.
 const BATCH_BYTES: u64 = 300;
+/// Counted cost of one span of a live batch: its offset.
+const SPAN_BYTES: u64 = 8;
 /// In place of a chunk's number when the chunk is settled.
 const GONE: u32 = u32::MAX;
 
@@ -22,18 +25,21 @@ struct Chunk {
     block_no: u32,
     body_at: u32,
     body_bytes: u32,
+    /// Its spans in the batch's `offsets`.
+    spans_start: u32,
     spans: u32,
     in_flight: bool,
     first: Offset,
-    /// The lowest and the highest offset of its spans.
+    /// The lowest offset of its spans.
     low: Offset,
-    high: Offset,
     first_ms: EventMs,
 }
 
 struct Live {
     header_bytes: u32,
     blocks: Vec<Block>,
+    /// The offset of each span, as in the header.
+    offsets: Vec<Offset>,
     marks: Marks,
     /// Chunk numbers by ordinal.
     chunks: Vec<u32>,
@@ -52,6 +58,8 @@ pub struct Batches {
     floors: BTreeSet<(Offset, u32)>,
     /// Of all live chunks.
     spans: u64,
+    /// Offsets held for the live batches, those of settled spans included.
+    offsets_held: u64,
 }
 
 impl Live {
@@ -60,6 +68,7 @@ impl Live {
         Live {
             header_bytes,
             blocks: header.blocks.clone(),
+            offsets: header.spans.iter().map(|span| span.offset).collect(),
             marks,
             chunks: vec![GONE; header.chunks.len()],
             left: 0,
@@ -101,11 +110,11 @@ impl Batches {
                 block_no: head.block,
                 body_at: head.body_at,
                 body_bytes: head.body_bytes,
+                spans_start: head.spans_start,
                 spans: head.spans_count,
                 in_flight: false,
                 first: offsets().next().unwrap_or(header.start),
                 low: offsets().min().unwrap_or(header.start),
-                high: offsets().max().unwrap_or(header.start),
                 first_ms: head.first_ms,
             });
             live.chunks[ordinal as usize] = id;
@@ -114,8 +123,21 @@ impl Batches {
             self.spans += u64::from(head.spans_count);
             placed.push((ordinal, id));
         }
-        self.batches.insert(header.id, live);
+        self.keep(header.id, live);
         placed
+    }
+
+    fn keep(&mut self, batch: BatchId, live: Live) {
+        self.offsets_held += live.offsets.len() as u64;
+        if let Some(old) = self.batches.insert(batch, live) {
+            self.offsets_held -= old.offsets.len() as u64;
+        }
+    }
+
+    fn forget(&mut self, batch: BatchId) {
+        if let Some(old) = self.batches.remove(&batch) {
+            self.offsets_held -= old.offsets.len() as u64;
+        }
     }
 
     fn new_chunk(&mut self, chunk: Chunk) -> u32 {
@@ -211,7 +233,7 @@ impl Batches {
     fn marks_of(&mut self, batch: BatchId, spans: u64) -> Option<BatchMarks> {
         let marks = self.batches.get(&batch)?.batch_marks(batch, spans);
         if marks.done {
-            self.batches.remove(&batch);
+            self.forget(batch);
         }
         Some(marks)
     }
@@ -223,10 +245,26 @@ impl Batches {
         empty.into_iter().filter_map(|id| self.marks_of(id, 0)).collect()
     }
 
-    /// Chunks that lie wholly below `floor`.
-    pub fn below(&self, floor: Offset) -> Vec<u32> {
-        let lows = self.floors.range(..(floor, 0)).map(|&(_, id)| id);
-        lows.filter(|&id| self.chunks[id as usize].high < floor).collect()
+    /// Chunks of which every offset lies below `floor` or is in the map.
+    pub fn known(&self, floor: Offset, map: &OffsetMap) -> Vec<u32> {
+        let upto = map.end().map_or(floor, |end| end.max(floor));
+        let known = |&id: &u32| {
+            let offsets = self.offsets(id);
+            !offsets.is_empty() && offsets.iter().all(|&at| at < floor || map.has(at))
+        };
+        self.floors.range(..(upto, 0)).map(|&(_, id)| id).filter(known).collect()
+    }
+
+    /// The offsets of all spans that are not settled, in no order.
+    pub fn open_offsets(&self) -> Vec<Offset> {
+        self.floors.iter().flat_map(|&(_, id)| self.offsets(id).iter().copied()).collect()
+    }
+
+    fn offsets(&self, id: u32) -> &[Offset] {
+        let chunk = &self.chunks[id as usize];
+        let start = chunk.spans_start as usize;
+        let live = self.batches.get(&chunk.batch);
+        live.and_then(|live| live.offsets.get(start..start + chunk.spans as usize)).unwrap_or(&[])
     }
 
     pub fn floor(&self) -> Option<Offset> {
@@ -255,7 +293,9 @@ impl Batches {
 
     pub fn bytes(&self) -> u64 {
         let chunks = self.chunks.len() - self.free.len();
-        chunks as u64 * CHUNK_BYTES + self.batches.len() as u64 * BATCH_BYTES
+        chunks as u64 * CHUNK_BYTES
+            + self.batches.len() as u64 * BATCH_BYTES
+            + self.offsets_held * SPAN_BYTES
     }
 
     pub fn sparse(&self, max_bytes: u64) -> Vec<BatchId> {
@@ -299,14 +339,13 @@ impl Batches {
             chunk.ordinal = ordinal as u32;
             chunk.block_no = head.block;
             chunk.body_at = head.body_at;
+            chunk.spans_start = head.spans_start;
             live.chunks[ordinal] = id;
             live.left += 1;
             live.in_flight += u32::from(chunk.in_flight);
             live.live_bytes += u64::from(head.body_bytes);
         }
-        from.iter().for_each(|batch| {
-            self.batches.remove(batch);
-        });
-        self.batches.insert(carry.id, live);
+        from.iter().for_each(|batch| self.forget(*batch));
+        self.keep(carry.id, live);
     }
 }

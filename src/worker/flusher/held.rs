@@ -12,6 +12,7 @@ use crate::board::words::{Paused, ShardWord};
 use crate::error::Result;
 use crate::segment::batch::{self, Header};
 use crate::segment::index::{ChunkRef, DueSegment, Index, Limits, Marks, Reason};
+use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, Offset, ShardId};
 use crate::store::books::{Books, Settled};
 use crate::store::{Clean, Epoch, Fenced, Life, State, Store, Taken};
@@ -456,7 +457,7 @@ impl Owned {
 
     /// What lies wholly below the committed floor was delivered before.
     fn settle_below(&mut self, floor: Offset) {
-        let marks = self.index.settle_below(floor);
+        let marks = self.index.settle_known(floor, &OffsetMap::default());
         let messages = marks.iter().map(|marks| marks.spans).sum();
         self.ledger.note(marks, &Settled::skipped(messages));
     }
