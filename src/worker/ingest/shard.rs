@@ -9,7 +9,7 @@ use crate::board::words::Paused;
 use crate::config::Config;
 use crate::error::Result;
 use crate::kafka::consumer::Message;
-use crate::segment::batch::{self, Place};
+use crate::segment::batch::{self, Batch, Place};
 use crate::segment::chunk::{Draft, RejectBody};
 use crate::segment::clock::Clock;
 use crate::segment::span::{self, Reject, Span};
@@ -209,29 +209,43 @@ impl Shard {
         if self.pending.is_some() || self.draft.is_empty() {
             return Ok(());
         }
-        let clock = self.clock.read(now).unwrap_or(EventMs(time::wall_ms()));
         let place = Place {
             id: BatchId(random::bits128()?),
             previous: self.tip,
             start: self.position,
             next: self.next,
-            clock,
+            clock: self.clock_at(now),
         };
         let batch = batch::pack(&mut self.draft, place, config.compression);
         self.draft.clear();
-        self.pending = Some(Pending {
-            append: Append {
-                shard: self.id,
-                life,
-                position: self.position,
-                tip: self.tip,
-                next: self.next,
-                clock,
-                batch: Some(batch),
-            },
-            tally: std::mem::take(&mut self.tally),
-        });
+        let tally = std::mem::take(&mut self.tally);
+        self.pending = Some(self.follow(life, self.next, Some(batch), tally, now));
         Ok(())
+    }
+
+    /// What follows the position: a batch, or a move over offsets without one.
+    fn follow(
+        &self,
+        life: Life,
+        next: Offset,
+        batch: Option<Batch>,
+        tally: Tally,
+        now: Duration,
+    ) -> Pending {
+        let append = Append {
+            shard: self.id,
+            life,
+            position: self.position,
+            tip: self.tip,
+            next,
+            clock: self.clock_at(now),
+            batch,
+        };
+        Pending { append, tally }
+    }
+
+    fn clock_at(&self, now: Duration) -> EventMs {
+        self.clock.read(now).unwrap_or(EventMs(time::wall_ms()))
     }
 
     /// Moves the position over offsets that retention ate: they are lost, and counted so. Nothing
@@ -242,18 +256,9 @@ impl Shard {
         self.stranded = true;
         self.next = earliest;
         self.phase = Phase::Refused;
-        self.pending = Some(Pending {
-            append: Append {
-                shard: self.id,
-                life,
-                position: self.position,
-                tip: self.tip,
-                next: earliest,
-                clock: self.clock.read(now).unwrap_or(EventMs(time::wall_ms())),
-                batch: None,
-            },
-            tally: Tally { lost: earliest.0.abs_diff(self.position.0), ..Tally::default() },
-        });
+        let lost = earliest.0.abs_diff(self.position.0);
+        let tally = Tally { lost, ..Tally::default() };
+        self.pending = Some(self.follow(life, earliest, None, tally, now));
     }
 
     /// The pending batch counts: we stand behind it. Returns it for the counters.
