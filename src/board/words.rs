@@ -82,6 +82,7 @@ words! {
     InFlightBytes "in_flight" "bytes" Own gauge "bytes produced and not yet acknowledged";
     IndexBytes "index" "bytes" Own gauge "memory of its indexes";
     Generation "generation" "count" Own gauge "configuration generation it runs with";
+    Producers "producers" "count" Own counter "producers that failed for good and were replaced";
 }
 
 words! {
@@ -112,6 +113,8 @@ words! {
     Lost "lost" "offsets" Ingest counter "offsets that retention ate before they were read";
     Stale "stale" "count" Ingest counter "appends refused because the store stood elsewhere";
     Lives "lives" "count" Ingest counter "lives begun";
+    Confirmed "confirmed" "count" Ingest gauge
+        "value of contested up to which the group has said that the shard is ours";
     Indexed "indexed" "offset" Flusher gauge "position up to which headers are indexed, plus one";
     Floor "floor" "offset" Flusher gauge "lowest offset that is not settled, plus one";
     OpenSegments "open_segments" "segments" Flusher gauge "segments in its index";
@@ -125,6 +128,8 @@ words! {
     DeadLetters "dead_letters" "messages" Flusher counter "delivered to the dead-letter topic";
     Dropped "dropped" "messages" Flusher counter
         "rejects without a dead-letter topic: counted, logged";
+    Contested "contested" "count" Flusher counter
+        "times another flusher took it from ours in the store";
     Rebuilds "rebuilds" "count" Flusher counter "times the index was built again";
     Cleaned "cleaned" "batches" Flusher counter "sparse batches rewritten";
     LiveBatches "live_batches" "batches" Flusher gauge "batches listed in the store";

@@ -5,11 +5,14 @@
 //! back, so that what is pending is written first (librdkafka waits for the unassign call
 //! while polling goes on).
 
+use super::chatter::Chatter;
 use super::settings;
+use super::trouble::Trouble;
 use crate::config::{Config, StartFrom};
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
 };
@@ -18,8 +21,9 @@ use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::util::Timeout;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,10 +42,15 @@ pub enum Event<'c> {
     /// Some position is out of its partition's range: retention has eaten what stood there.
     /// The client does not say which; the worker compares.
     OutOfRange,
+    /// The group has taken the commit with this number for these shards: they are ours still.
+    Committed {
+        number: u64,
+        shards: Vec<ShardId>,
+    },
     /// A commit did not get through: what was committed last is not known.
     CommitFailed(String),
     /// Kafka is away or refuses; the client goes on trying by itself.
-    Trouble(String),
+    Trouble(Trouble),
     /// This will not mend itself: leave with the error.
     Fatal(Error),
 }
@@ -82,13 +91,17 @@ pub struct Committed {
 enum Queued {
     Assigned(Vec<ShardId>),
     Revoked { shards: Vec<ShardId>, lost: bool },
+    Committed { number: u64, shards: Vec<ShardId> },
     CommitFailed(String),
-    Trouble(String),
+    Trouble(Trouble),
 }
 
 #[derive(Default)]
 struct Context {
     queue: Mutex<VecDeque<Queued>>,
+    chatter: Chatter,
+    /// Commits that were answered; they are answered in their order.
+    answered: AtomicU64,
     /// What the client said of the error that the poll under way is about to return.
     reason: Mutex<String>,
 }
@@ -105,6 +118,10 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        self.chatter.log(level, kind, line);
+    }
+
     /// The poll returns the same error, only without its reason.
     fn error(&self, _: KafkaError, reason: &str) {
         reason.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
@@ -122,7 +139,10 @@ impl ConsumerContext for Context {
         if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             match assign_paused(consumer, list) {
                 Ok(()) => self.push(Queued::Assigned(shards)),
-                Err(error) => self.push(Queued::Trouble(format!("cannot assign: {error}"))),
+                Err(error) => {
+                    let why = format!("cannot assign: {error}");
+                    self.push(Queued::Trouble(Trouble::new(error.rdkafka_error_code(), why)));
+                }
             }
         } else {
             let lost = consumer.assignment_lost();
@@ -130,10 +150,13 @@ impl ConsumerContext for Context {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            self.push(Queued::CommitFailed(error.to_string()));
-        }
+    fn commit_callback(&self, result: KafkaResult<()>, list: &TopicPartitionList) {
+        let number = self.answered.fetch_add(1, Ordering::Relaxed) + 1;
+        let failed = list.elements().iter().find_map(|elem| elem.error().err());
+        self.push(match result.err().or(failed) {
+            Some(error) => Queued::CommitFailed(error.to_string()),
+            None => Queued::Committed { number, shards: shards_of(list) },
+        });
     }
 
     fn main_queue_min_poll_interval(&self) -> Timeout {
@@ -177,6 +200,8 @@ pub struct Consumer {
     client_id: String,
     start_from: StartFrom,
     revocation: RefCell<Revocation>,
+    /// Commits that were sent and not waited for.
+    commits: Cell<u64>,
 }
 
 impl Consumer {
@@ -194,6 +219,7 @@ impl Consumer {
             client_id: settings.get("client.id").unwrap_or_default().to_owned(),
             start_from: config.start_from,
             revocation: RefCell::default(),
+            commits: Cell::new(0),
         })
     }
 
@@ -236,7 +262,7 @@ impl Consumer {
                 timestamp_ms: message.timestamp().to_millis(),
                 inner: message,
             })),
-            Some(Err(error)) => Some(self.sort(error)),
+            Some(Err(error)) => self.sort(error),
             None => self.queued(),
         }
     }
@@ -251,22 +277,30 @@ impl Consumer {
                 revocation.open.extend(&shards);
                 Event::Revoked { shards, lost }
             }
+            Queued::Committed { number, shards } => Event::Committed { number, shards },
             Queued::CommitFailed(why) => Event::CommitFailed(why),
-            Queued::Trouble(why) => Event::Trouble(why),
+            Queued::Trouble(trouble) => Event::Trouble(trouble),
         })
     }
 
-    /// Sorts what a poll failed with: a condition, a trouble that passes, or the end.
-    fn sort(&self, error: KafkaError) -> Event<'static> {
-        match error {
+    /// Sorts what a poll failed with: a condition, a trouble that passes, or the end; `None` when
+    /// one broker of several is away, which the client's own line says.
+    fn sort(&self, error: KafkaError) -> Option<Event<'static>> {
+        Some(match error {
             KafkaError::PartitionEOF(partition) => Event::CaughtUp(ShardId(partition as u32)),
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => Event::OutOfRange,
             KafkaError::MessageConsumptionFatal(code) => Event::Fatal(self.fatal(code)),
             _ => {
+                let code = error.rdkafka_error_code();
+                if Trouble::is_about_one_broker(code) {
+                    return None;
+                }
                 let reason = &self.inner.context().reason;
-                Event::Trouble(reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
+                let why = reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let why = if why.is_empty() { error.to_string() } else { why };
+                Event::Trouble(Trouble::new(code, why))
             }
-        }
+        })
     }
 
     /// The client says only that it is over; the reason is asked for.
@@ -433,7 +467,14 @@ impl Consumer {
             elem.set_metadata(&committed.metadata);
         }
         let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
-        self.inner.commit(&list, mode).map_err(|why| self.error("commit in", why))
+        self.inner.commit(&list, mode).map_err(|why| self.error("commit in", why))?;
+        self.commits.set(self.commits.get() + u64::from(!wait));
+        Ok(())
+    }
+
+    /// The number of the last commit that was not waited for; its answer carries it.
+    pub fn last_commit(&self) -> u64 {
+        self.commits.get()
     }
 
     /// Leaves the group for good, in at most `wait`: it gives our partitions to others at once.

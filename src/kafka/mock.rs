@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::time::Duration;
 
 /// A mock cluster of one broker; it ends with this value.
@@ -40,9 +41,45 @@ impl Mock {
         done.map_err(|why| Error::temporary(format!("cannot switch the mock broker: {why}")))
     }
 
+    /// Answers the next `times` requests of this kind with an error.
+    pub fn refuse(&self, request: &str, error: &str, times: usize) -> Result<()> {
+        let request = match request {
+            "produce" => RDKafkaApiKey::Produce,
+            "fetch" => RDKafkaApiKey::Fetch,
+            "list-offsets" => RDKafkaApiKey::ListOffsets,
+            "offset-commit" => RDKafkaApiKey::OffsetCommit,
+            "heartbeat" => RDKafkaApiKey::Heartbeat,
+            _ => return Err(Error::usage(format!("unknown request: {request}"))),
+        };
+        self.cluster.request_errors(request, &vec![error_of(error)?; times]);
+        Ok(())
+    }
+
+    /// Answers whatever asks about a topic with an error; `none`: no more.
+    pub fn set_topic_error(&self, topic: &str, error: &str) -> Result<()> {
+        let done = self.cluster.topic_error(topic, error_of(error)?);
+        done.map_err(|why| Error::temporary(format!("cannot set an error of {topic}: {why}")))
+    }
+
     /// Lets every answer take this long.
     pub fn set_delay(&self, delay: Duration) -> Result<()> {
         let done = self.cluster.broker_round_trip_time(1, delay);
         done.map_err(|why| Error::temporary(format!("cannot delay the mock broker: {why}")))
     }
+}
+
+fn error_of(name: &str) -> Result<RDKafkaRespErr> {
+    use RDKafkaRespErr as Code;
+    Ok(match name {
+        "none" => Code::RD_KAFKA_RESP_ERR_NO_ERROR,
+        "not-enough-replicas" => Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        "not-leader" => Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        "timed-out" => Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        "out-of-order" => Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+        "topic-denied" => Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        "group-denied" => Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+        "unknown-topic" => Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+        "unknown-member" => Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+        _ => return Err(Error::usage(format!("unknown error: {name}"))),
+    })
 }

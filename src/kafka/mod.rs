@@ -5,11 +5,13 @@
 //! process leaves by `_exit` (P1).
 #![forbid(unsafe_code)]
 
+mod chatter;
 pub mod consumer;
 pub mod mock;
 pub mod producer;
 mod settings;
 pub mod tap;
+pub mod trouble;
 
 use crate::config::Config;
 use crate::error::Result;

@@ -4,11 +4,13 @@
 //! acknowledged by Kafka (P8). When the idempotent client fails for good, all that is in flight
 //! is of unknown fate: it is told as failed, and a new client takes over.
 
+use super::chatter::Chatter;
 use super::settings;
+use super::trouble::Trouble;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
@@ -19,6 +21,10 @@ use std::time::{Duration, Instant};
 /// While something is in flight the client is served in slices, so that a wait ends when an
 /// acknowledgement arrives (the wrapper's own poll always waits its whole time).
 const SLICE: Duration = Duration::from_millis(1);
+
+/// Clients that one process replaces at most. Each leaves its threads and memory behind; a new
+/// process has none of that.
+const REBUILDS_MAX: u64 = 5;
 
 /// Says that Kafka acknowledged every message of the work that `ticket` names.
 #[derive(Debug)]
@@ -43,7 +49,7 @@ pub enum Outcome {
     /// Not acknowledged (perhaps persisted): deliver again, same content.
     Failed {
         ticket: u64,
-        why: String,
+        trouble: Trouble,
     },
 }
 
@@ -71,6 +77,9 @@ type Report = (u64, usize, Option<(RDKafkaErrorCode, String)>);
 #[derive(Default)]
 struct Context {
     reports: Mutex<Vec<Report>>,
+    /// The last thing that the client said to be wrong.
+    trouble: Mutex<Option<Trouble>>,
+    chatter: Chatter,
 }
 
 impl Context {
@@ -81,8 +90,16 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, kind: &str, line: &str) {
+        self.chatter.log(level, kind, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        log::debug!("producer: {error}: {reason}");
+        let code = error.rdkafka_error_code();
+        if !Trouble::is_about_one_broker(code) {
+            let trouble = Trouble::new(code, reason);
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        }
     }
 }
 
@@ -108,7 +125,7 @@ struct Open {
     unreported: usize,
     sealed: bool,
     too_large: bool,
-    failed: Option<String>,
+    failed: Option<Trouble>,
 }
 
 pub struct Producer {
@@ -120,6 +137,7 @@ pub struct Producer {
     outcomes: Vec<Outcome>,
     in_flight_bytes: u64,
     in_flight_messages: usize,
+    rebuilds: u64,
 }
 
 impl Producer {
@@ -138,6 +156,7 @@ impl Producer {
             outcomes: Vec::new(),
             in_flight_bytes: 0,
             in_flight_messages: 0,
+            rebuilds: 0,
         })
     }
 
@@ -168,15 +187,13 @@ impl Producer {
 
     fn not_queued(&mut self, ticket: u64, topic: &str, error: &KafkaError) -> Result<Sent> {
         if let Some(open) = self.open.get_mut(&ticket) {
-            open.failed = Some(error.to_string());
+            open.failed = Some(Trouble::new(error.rdkafka_error_code(), error.to_string()));
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::QueueFull) => Ok(Sent::Full),
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => Ok(Sent::TooLarge),
-            Some(RDKafkaErrorCode::Fatal) => {
-                self.rebuild()?;
-                Ok(Sent::Full)
-            }
+            // `mend` replaces the client.
+            Some(RDKafkaErrorCode::Fatal) => Ok(Sent::Full),
             _ => Err(Error::temporary(format!("cannot produce to {topic}: {error}"))),
         }
     }
@@ -248,16 +265,30 @@ impl Producer {
             match error {
                 None => {}
                 Some((RDKafkaErrorCode::MessageSizeTooLarge, _)) => open.too_large = true,
-                Some((_, why)) => open.failed = Some(why),
+                Some((code, why)) => open.failed = Some(Trouble::new(Some(code), why)),
             }
             self.conclude(ticket);
         }
+    }
+
+    /// Puts a new client in the place of one that has failed for good. An error means that this
+    /// process should end: it has failed too often here.
+    pub fn mend(&mut self) -> Result<()> {
         let failed = |client: &BaseProducer<Context>| client.client().fatal_error().is_some();
-        if self.clients.iter().any(failed)
-            && let Err(error) = self.rebuild()
-        {
-            log::error!("{error}");
-        }
+        if self.clients.iter().any(failed) { self.rebuild() } else { Ok(()) }
+    }
+
+    /// Clients that failed for good and were replaced.
+    pub fn rebuilds(&self) -> u64 {
+        self.rebuilds
+    }
+
+    /// What the client has said to be wrong since the last call.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let last = |client: &BaseProducer<Context>| {
+            client.context().trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        self.clients.iter().filter_map(last).next_back()
     }
 
     /// Tells the outcome of a ticket that is sealed and of which every message is reported.
@@ -268,10 +299,12 @@ impl Producer {
         }
         let Some(open) = self.open.remove(&ticket) else { return };
         self.outcomes.push(match open {
-            Open { failed: Some(why), .. } => Outcome::Failed { ticket, why },
+            Open { failed: Some(trouble), .. } => Outcome::Failed { ticket, trouble },
             Open { too_large: true, .. } => Outcome::TooLarge { ticket },
             // Nothing was ever queued, so nothing was acknowledged (P8).
-            Open { queued: 0, .. } => Outcome::Failed { ticket, why: "never queued".to_owned() },
+            Open { queued: 0, .. } => {
+                Outcome::Failed { ticket, trouble: Trouble::new(None, "never queued") }
+            }
             _ => Outcome::Delivered(Delivered { ticket }),
         });
     }
@@ -281,16 +314,26 @@ impl Producer {
     fn rebuild(&mut self) -> Result<()> {
         let fatal = self.clients.iter().find_map(|client| client.client().fatal_error());
         let why = fatal.map_or(String::new(), |(_, why)| why);
+        self.rebuilds += 1;
+        if self.rebuilds > REBUILDS_MAX {
+            return Err(Error::temporary(format!(
+                "the producer failed for good {} times, at last with: {why}; starting this worker \
+                 anew",
+                self.rebuilds
+            )));
+        }
         log::warn!("the producer failed ({why}); all in flight is sent again by a new one");
         let old = std::mem::replace(&mut self.clients, vec![create(&self.settings)?]);
         std::mem::forget(old);
         self.in_flight_messages = 0;
         self.in_flight_bytes = 0;
+        let trouble = Trouble::new(Some(RDKafkaErrorCode::Fatal), why);
         for (ticket, open) in std::mem::take(&mut self.open) {
+            let trouble = trouble.clone();
             if open.sealed {
-                self.outcomes.push(Outcome::Failed { ticket, why: why.clone() });
+                self.outcomes.push(Outcome::Failed { ticket, trouble });
             } else {
-                self.open.insert(ticket, Open { failed: Some(why.clone()), ..Open::default() });
+                self.open.insert(ticket, Open { failed: Some(trouble), ..Open::default() });
             }
         }
         Ok(())

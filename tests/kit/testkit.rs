@@ -5,12 +5,14 @@
 //!     testkit produce BOOTSTRAP TOPIC [--at-ms N] [--partition N]
 //!     testkit consume BOOTSTRAP TOPIC [--until N] [--timeout SECONDS]
 //!     testkit delete-records BOOTSTRAP TOPIC PARTITION BEFORE
+//!     testkit add-partitions BOOTSTRAP TOPIC TOTAL
+//!     testkit delete-topic BOOTSTRAP TOPIC
 //!     testkit committed BOOTSTRAP GROUP TOPIC
 //!
 //! An example, so that it is built with the tests and never installed.
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -39,6 +41,8 @@ fn main() {
         ["delete-records", bootstrap, topic, partition, before] => {
             delete_records(bootstrap, topic, partition, before)
         }
+        ["add-partitions", bootstrap, topic, total] => add_partitions(bootstrap, topic, total),
+        ["delete-topic", bootstrap, topic] => delete_topic(bootstrap, topic),
         ["committed", bootstrap, group, topic] => committed(bootstrap, group, topic),
         _ => Err("usage: see the head of tests/kit/testkit.rs".into()),
     };
@@ -60,7 +64,8 @@ fn option<T: std::str::FromStr>(options: &[&str], name: &str) -> Option<T> {
 }
 
 /// Serves until standard input closes. Obeys `topic NAME PARTITIONS`, `down`, `up`, `delay MS`,
-/// and answers each with `ok`.
+/// `refuse REQUEST ERROR TIMES` (`clear`: no more), `topic-error NAME ERROR`, and answers each with
+/// `ok`.
 fn mock(topics: &[&str]) -> Outcome {
     let named = |text: &&str| {
         let (name, partitions) = text.split_once(':').ok_or("a topic is NAME:PARTITIONS")?;
@@ -77,6 +82,10 @@ fn mock(topics: &[&str]) -> Outcome {
             ["down"] => mock.set_up(false)?,
             ["up"] => mock.set_up(true)?,
             ["delay", ms] => mock.set_delay(Duration::from_millis(ms.parse()?))?,
+            ["refuse", request, error, times] => {
+                mock.refuse(request, error, times.parse()?)?;
+            }
+            ["topic-error", name, error] => mock.set_topic_error(name, error)?,
             _ => return Err(format!("unknown order: {line}").into()),
         }
         print("ok")?;
@@ -104,6 +113,23 @@ fn create_topic(bootstrap: &str, topic: &str, partitions: &str, settings: &[&str
         new = new.set(name, value);
     }
     for result in wait_for(admin.create_topics([&new], &AdminOptions::new()))? {
+        result.map_err(|(name, why)| format!("{name}: {why}"))?;
+    }
+    Ok(())
+}
+
+fn add_partitions(bootstrap: &str, topic: &str, total: &str) -> Outcome {
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    let new = NewPartitions::new(topic, total.parse()?);
+    for result in wait_for(admin.create_partitions([&new], &AdminOptions::new()))? {
+        result.map_err(|(name, why)| format!("{name}: {why}"))?;
+    }
+    Ok(())
+}
+
+fn delete_topic(bootstrap: &str, topic: &str) -> Outcome {
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", bootstrap).create()?;
+    for result in wait_for(admin.delete_topics(&[topic], &AdminOptions::new()))? {
         result.map_err(|(name, why)| format!("{name}: {why}"))?;
     }
     Ok(())

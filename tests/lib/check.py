@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Compares what went in with what came out, span by span.
 
-usage: check.py INPUT OUTPUT [--invalid DEAD] [--doubled N]
+usage: check.py INPUT OUTPUT [--invalid DEAD] [--doubled N] [--split N]
 
 INPUT holds the produced messages, one a line; OUTPUT and DEAD what `testkit consume` printed. Every
 span of INPUT must be in OUTPUT at least once, unchanged but for the two fields that are set, and no
 other span may be there; a message that is no span must be in DEAD. At most --doubled spans (default
 0) may come more than once; identical copies in INPUT count once. A trace of one project may be in
-several segments only when it has several roots. Prints one line of counts; status 1 when a rule is
-broken.
+several segments only when it has several roots; at most --split traces (default 0) break that.
+Prints one line of counts; status 1 when a rule is broken.
 """
 import argparse
 import collections
@@ -45,6 +45,7 @@ def main():
     parser.add_argument("output")
     parser.add_argument("--invalid")
     parser.add_argument("--doubled", type=int, default=0)
+    parser.add_argument("--split", type=int, default=0)
     args = parser.parse_args()
 
     wanted, bad, roots = set(), collections.Counter(), collections.Counter()
@@ -90,7 +91,7 @@ def main():
         f"{invented}, split {split}, wrong is_segment {wrong}, dead letters {dead}, "
         f"repeated flush ids {sum(count - 1 for count in flushes.values())}"
     )
-    sys.exit(1 if lost or invented or split or wrong or doubled > args.doubled else 0)
+    sys.exit(1 if lost or invented or split > args.split or wrong or doubled > args.doubled else 0)
 
 
 main()

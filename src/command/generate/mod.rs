@@ -196,7 +196,7 @@ impl Sink {
                     Outcome::TooLarge { .. } => {
                         return Err(Error::temporary("the broker takes no message of this size"));
                     }
-                    Outcome::Failed { why, .. } => return Err(Error::temporary(why)),
+                    Outcome::Failed { trouble, .. } => return Err(Error::temporary(trouble.why)),
                 }
             }
             if left.is_zero() {

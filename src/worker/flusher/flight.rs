@@ -7,13 +7,13 @@
 use super::held::Held;
 use super::{Desk, clock};
 use crate::board::words::ShardWord;
-use crate::error::Error;
 use crate::kafka::producer::{Delivered, Outcome};
 use crate::segment::ShardId;
 use crate::segment::index::DueSegment;
 use crate::store::books::Settled;
 use crate::sys::time;
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// One message without an outcome.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,8 @@ pub struct Flights {
     empty: Vec<u64>,
     bytes: u64,
     per_shard: HashMap<ShardId, usize>,
+    /// When something was acknowledged last, or began to wait for it.
+    moved_at: Duration,
 }
 
 impl Flights {
@@ -81,6 +83,7 @@ impl Flights {
             empty: Vec::new(),
             bytes: 0,
             per_shard: HashMap::new(),
+            moved_at: Duration::ZERO,
         }
     }
 
@@ -94,6 +97,11 @@ impl Flights {
         self.per_shard.get(&shard).is_some_and(|count| *count > 0)
     }
 
+    /// How long messages have been waiting without a single acknowledgement.
+    pub fn stuck_for(&self, now: Duration) -> Duration {
+        if self.tickets.is_empty() { Duration::ZERO } else { now.saturating_sub(self.moved_at) }
+    }
+
     pub fn ticket(&mut self) -> u64 {
         self.next_ticket += 1;
         self.next_ticket
@@ -102,6 +110,9 @@ impl Flights {
     pub fn launch(&mut self, flight: Flight) {
         self.next_flight += 1;
         let number = self.next_flight;
+        if self.tickets.is_empty() {
+            self.moved_at = time::monotonic();
+        }
         for ticket in &flight.tickets {
             self.tickets.insert(ticket.number, number);
         }
@@ -139,7 +150,10 @@ impl Flights {
         let at = flight.tickets.iter().position(|ticket| ticket.number == number)?;
         let ticket = flight.tickets.swap_remove(at);
         match outcome {
-            Outcome::Delivered(delivered) => flight.delivered.push(delivered),
+            Outcome::Delivered(delivered) => {
+                self.moved_at = time::monotonic();
+                flight.delivered.push(delivered);
+            }
             Outcome::TooLarge { .. } => {
                 if ticket.sent_alone {
                     desk.too_large(ticket.bytes, ticket.is_letter);
@@ -148,10 +162,10 @@ impl Flights {
                 }
                 flight.failed = true;
             }
-            Outcome::Failed { why, .. } => {
+            Outcome::Failed { trouble, .. } => {
                 flight.failed = true;
                 desk.kafka_backoff.failed(time::monotonic());
-                desk.troubles.warn("a segment was not acknowledged", &Error::temporary(why));
+                desk.trouble(&trouble);
             }
         }
         if flight.tickets.is_empty() { self.land(in_flight) } else { None }
@@ -179,6 +193,7 @@ pub fn finish(desk: &mut Desk<'_>, held: &mut [Held], flight: Flight) {
     count(desk, &flight);
     held.mark(&flight.due.chunks, &flight.became);
     desk.kafka_backoff.worked();
+    desk.kafka_acknowledges();
     desk.berth.moved();
 }
 

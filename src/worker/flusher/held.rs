@@ -5,11 +5,12 @@
 //! position, begins a new one at the floor.
 
 use super::carry::Carry;
+use super::claim::Claim;
 use super::ledger::Ledger;
 use super::{Desk, clock};
 use crate::board::ShardSlot;
 use crate::board::words::{Paused, ShardWord};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::segment::batch::{self, Header};
 use crate::segment::index::{ChunkRef, DueSegment, Index, Limits, Marks, Reason};
 use crate::segment::offset_map::OffsetMap;
@@ -35,10 +36,6 @@ const HEADERS_PER_PAGE: usize = 256;
 /// How often a shard without a life is asked for.
 const TAKE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// After an epoch was lost: two believers must not steal a shard from each other for ever.
-const RETAKE_FIRST: Duration = Duration::from_secs(1);
-const RETAKE_LONGEST: Duration = Duration::from_secs(30);
-
 pub struct Held {
     pub shard: ShardId,
     /// Not ours any more: finish what is in flight, settle, let go.
@@ -49,8 +46,7 @@ pub struct Held {
     looked_at: Duration,
     cleaned_at: Duration,
     renewed_at: Duration,
-    take_at: Duration,
-    take_wait: Duration,
+    claim: Claim,
     /// A life in which bytes were missing once: the second time the store is asked no more.
     doubted: Option<Life>,
 }
@@ -74,8 +70,7 @@ impl Held {
             looked_at: now,
             cleaned_at: now,
             renewed_at: now,
-            take_at: now,
-            take_wait: RETAKE_FIRST,
+            claim: Claim::new(now),
             doubted: None,
         }
     }
@@ -99,7 +94,7 @@ impl Held {
         let position = self.board_position(desk);
         if self.owned.is_none() {
             // Ingest begins lives; until it says where it stands there is nothing to take.
-            if position.is_some() && now >= self.take_at && !self.leaving {
+            if position.is_some() && self.may_take(desk, now) {
                 self.take(desk, now)?;
             }
             return Ok(());
@@ -149,6 +144,7 @@ impl Held {
     /// Looks whether the store is still what the index says: same life, same epoch, a position
     /// not before ours, the same number of live batches. A rollback may undo settles only.
     fn compare(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+        let asked_at = time::monotonic();
         let state = desk.store.look(&[self.shard])?.pop().flatten();
         let Some(owned) = &mut self.owned else { return Ok(()) };
         let Some(state) = state else {
@@ -162,9 +158,10 @@ impl Held {
             return Ok(());
         }
         if state.epoch != Some(owned.epoch) {
-            self.lose_epoch(time::monotonic());
+            self.lose_epoch(desk, asked_at);
             return Ok(());
         }
+        self.claim.confirmed(asked_at);
         if state.tip == owned.index.tip() && state.position > owned.index.position() {
             owned.index.advance(state.position);
         }
@@ -192,17 +189,33 @@ impl Held {
         self.lose();
     }
 
-    /// Somebody else took the shard. Until that is sorted out between the two, wait longer
-    /// each time.
-    fn lose_epoch(&mut self, now: Duration) {
-        log::warn!(
-            "shard {}: two owners: another flusher took it in the store; taking it back in {} s",
-            self.shard,
-            self.take_wait.as_secs()
-        );
+    /// Somebody else took the shard. It is taken back when ingest has made sure that it is ours,
+    /// and later each time: two believers must not steal it from each other for ever.
+    fn lose_epoch(&mut self, desk: &mut Desk<'_>, now: Duration) {
+        let why = Error::temporary(format!(
+            "another daemon took it in the store; taking it back in {} s if the group says that it \
+             is ours; if this goes on, two daemons have the same partitions",
+            self.claim.next_wait(now).as_secs()
+        ));
+        desk.troubles.warn(&format!("shard {}: two owners", self.shard), &why);
         self.lose();
-        self.take_at = now + self.take_wait;
-        self.take_wait = (self.take_wait * 2).min(RETAKE_LONGEST);
+        if let Some(slot) = desk.berth.board.shard(self.shard) {
+            slot.add(ShardWord::Contested, 1);
+            self.claim.lost(slot.get(ShardWord::Contested), now);
+        }
+    }
+
+    fn may_take(&self, desk: &Desk<'_>, now: Duration) -> bool {
+        let Some(slot) = desk.berth.board.shard(self.shard) else { return false };
+        !self.leaving && self.claim.may_take(slot.get(ShardWord::Confirmed), now)
+    }
+
+    /// Whether the shard is ours as of a moment ago; asks the store when that was too long ago.
+    pub fn is_sure(&mut self, desk: &mut Desk<'_>) -> Result<bool> {
+        if !self.claim.is_sure(time::monotonic()) {
+            self.compare(desk)?;
+        }
+        Ok(self.owned.is_some())
     }
 
     // --- taking and rebuilding ---
@@ -211,7 +224,7 @@ impl Held {
         let epoch = Epoch(random::bits128()?);
         let Some(taken) = desk.store.take(self.shard, epoch)? else {
             // Lost, and ingest has not yet begun again.
-            self.take_at = now + TAKE_INTERVAL;
+            self.claim.try_again(now + TAKE_INTERVAL);
             return Ok(());
         };
         desk.berth.beat();
@@ -229,6 +242,7 @@ impl Held {
         }
         self.owned = Some(owned);
         self.taking += 1;
+        self.claim.taken(now);
         // Whoever held it before may have let it grow old.
         self.renewed_at = Duration::ZERO;
         self.looked_at = now;
@@ -369,7 +383,6 @@ impl Held {
                 Fenced::Done => owned.ledger.told(),
                 Fenced::Refused => return self.lose_or_wait(desk),
             }
-            self.take_wait = RETAKE_FIRST;
             desk.berth.moved();
         }
         Ok(())

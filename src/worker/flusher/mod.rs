@@ -8,6 +8,7 @@
 //! beats the heart once, whether or not work got done (P3).
 
 mod carry;
+mod claim;
 mod flight;
 mod held;
 mod ledger;
@@ -18,6 +19,7 @@ use crate::board::words::{ShardWord, WaitingFor, WorkerWord};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::producer::Producer;
+use crate::kafka::trouble::{State, Trouble};
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
 use crate::sys::time;
@@ -39,6 +41,9 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 /// Early flushes help only when at least one part in this many of the store's memory is ours.
 const OUR_SHARE_MIN: u64 = 4;
 
+/// Without any acknowledgement for so long, the output is said to be away.
+const ACK_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How often the board is searched for shards meant for us.
 const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -50,6 +55,8 @@ struct Desk<'a> {
     producer: Producer,
     store_backoff: Backoff,
     kafka_backoff: Backoff,
+    /// Kafka does not take what we have; said, and not yet over.
+    kafka_waits: bool,
     troubles: Repeats,
     /// The smallest message that the broker refused for its size; larger ones are split.
     refused_bytes: usize,
@@ -68,6 +75,24 @@ impl Desk<'_> {
         );
         if let Err(error) = self.producer.send_alone() {
             self.troubles.warn("cannot send messages alone", &error);
+        }
+    }
+
+    /// The client cannot write, or was refused something.
+    fn trouble(&mut self, trouble: &Trouble) {
+        self.kafka_waits = true;
+        let doing = format!("{} (output)", trouble.state.name());
+        self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
+    }
+
+    /// Something was acknowledged: whatever was said to be wrong with Kafka is over.
+    fn kafka_acknowledges(&mut self) {
+        if !self.kafka_waits {
+            return;
+        }
+        self.kafka_waits = false;
+        for state in State::ALL {
+            self.kafka_waits |= !self.troubles.clear(&format!("{} (output)", state.name()));
         }
     }
 
@@ -98,6 +123,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
             producer: Producer::open(config, berth.number)?,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
+            kafka_waits: false,
             troubles: Repeats::new(),
             refused_bytes: usize::MAX,
             letter_refused_bytes: usize::MAX,
@@ -106,6 +132,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         flights: Flights::new(),
         searched_at: Duration::ZERO,
         made_room_at: Duration::ZERO,
+        rebuilds: 0,
     });
     loop {
         flusher.turn()?;
@@ -121,6 +148,8 @@ struct Flusher<'a> {
     flights: Flights,
     searched_at: Duration,
     made_room_at: Duration,
+    /// As counted on the board.
+    rebuilds: u64,
 }
 
 impl Flusher<'_> {
@@ -136,7 +165,8 @@ impl Flusher<'_> {
         self.report();
         let wait = self.sleep_time(time::monotonic());
         self.acknowledge(wait);
-        Ok(())
+        self.look_at_kafka(time::monotonic());
+        self.desk.producer.mend()
     }
 
     /// Sorts what failed, once: the store is away (try again), or this cannot go on.
@@ -144,7 +174,9 @@ impl Flusher<'_> {
         match outcome {
             Ok(()) => {
                 self.desk.store_backoff.worked();
-                self.desk.berth.waiting_for(WaitingFor::Nothing);
+                let waits = self.desk.kafka_waits;
+                let what = if waits { WaitingFor::Kafka } else { WaitingFor::Nothing };
+                self.desk.berth.waiting_for(what);
                 Ok(())
             }
             Err(error) if error.kind() == Kind::Temporary => {
@@ -286,6 +318,19 @@ impl Flusher<'_> {
         }
     }
 
+    /// Says when the output does not move: what the client reports, and, since it waits out what
+    /// it can for minutes, that nothing is acknowledged.
+    fn look_at_kafka(&mut self, now: Duration) {
+        if let Some(trouble) = self.desk.producer.trouble() {
+            self.desk.trouble(&trouble);
+        }
+        let stuck = self.flights.stuck_for(now);
+        if stuck >= ACK_PATIENCE {
+            let why = format!("nothing was acknowledged for {} s", stuck.as_secs());
+            self.desk.trouble(&Trouble { state: State::Away, why });
+        }
+    }
+
     /// Until the next deadline or the next look at the board, whichever is sooner. Clocks run
     /// at the speed of the monotonic clock at most.
     fn sleep_time(&self, now: Duration) -> Duration {
@@ -309,6 +354,11 @@ impl Flusher<'_> {
         let index_bytes = self.held.iter().map(Held::index_bytes).sum();
         slot.set(WorkerWord::IndexBytes, index_bytes);
         slot.set(WorkerWord::InFlightBytes, self.flights.bytes());
+        let rebuilds = self.desk.producer.rebuilds();
+        if rebuilds > self.rebuilds {
+            slot.add(WorkerWord::Producers, rebuilds - self.rebuilds);
+            self.rebuilds = rebuilds;
+        }
         for held in &self.held {
             held.report(&self.desk);
         }

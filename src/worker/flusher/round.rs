@@ -83,6 +83,14 @@ pub fn start(
             return Err(error);
         }
     };
+    match held.is_sure(desk) {
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
+        Err(error) => {
+            give_back(held, due);
+            return Err(error);
+        }
+    }
     for due in due {
         if !start_one(desk, held, flights, &blocks, due) {
             log::error!("shard {}: a chunk's body cannot be read", held.shard);

@@ -5,11 +5,13 @@
 
 use super::pressure::Memory;
 use super::shard::{Phase, Shard, Taken};
+use super::strays::Strays;
 use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::consumer::{Committed, Consumer, Message};
+use crate::kafka::trouble::{State, Trouble};
 use crate::segment::{Offset, ShardId};
 use crate::store::redis::RedisStore;
 use crate::store::{Append, Appended, Identity, Store};
@@ -52,6 +54,7 @@ pub struct Desk<'a> {
     pub(super) memory_short: bool,
     /// Which partition is asked for its end next.
     asked_ends: usize,
+    strays: Strays,
 }
 
 impl<'a> Desk<'a> {
@@ -80,6 +83,7 @@ impl<'a> Desk<'a> {
             memory: Memory::default(),
             memory_short: false,
             asked_ends: 0,
+            strays: Strays::default(),
         }
     }
 
@@ -215,9 +219,17 @@ impl<'a> Desk<'a> {
         }
     }
 
-    pub fn trouble(&mut self, what: &str) {
+    pub fn trouble(&mut self, trouble: &Trouble) {
         self.berth.waiting_for(WaitingFor::Kafka);
-        self.troubles.warn("Kafka (input)", &Error::temporary(what));
+        let doing = format!("{} (input)", trouble.state.name());
+        self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
+    }
+
+    /// A question was answered: whatever was said to be wrong with Kafka is over.
+    fn kafka_answers(&mut self) {
+        for state in State::ALL {
+            self.troubles.clear(&format!("{} (input)", state.name()));
+        }
     }
 
     pub fn read(&mut self, message: &Message<'_>, now: Duration) -> Taken {
@@ -311,6 +323,7 @@ impl<'a> Desk<'a> {
         slot.add(ShardWord::Gaps, pending.tally.gaps);
         slot.add(ShardWord::Lost, pending.tally.lost);
         if let Some(batch) = &pending.append.batch {
+            self.strays.look(id, &batch.header);
             slot.add(ShardWord::Batches, 1);
             slot.add(ShardWord::StoredBytes, batch.value.len() as u64);
         }
@@ -347,6 +360,7 @@ impl<'a> Desk<'a> {
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = now;
             self.compare()?;
+            self.notice_contests();
             self.look_at_memory();
             self.look_at_ends(consumer, now);
         }
@@ -381,10 +395,12 @@ impl<'a> Desk<'a> {
                 Ok((_, end)) => self.slot(id).set_offset(ShardWord::HighWatermark, Some(end)),
                 Err(error) => {
                     self.kafka_backoff.failed(time::monotonic());
-                    return self.troubles.warn("cannot ask partitions for their ends", &error);
+                    let why = error.to_string();
+                    return self.trouble(&Trouble { state: State::Away, why });
                 }
             }
         }
+        self.kafka_answers();
     }
 
     /// A quiet shard must notice the loss of the store, too.
@@ -421,11 +437,7 @@ impl<'a> Desk<'a> {
         let mut commits = Vec::new();
         for shard in self.shards.values() {
             let Some(slot) = self.berth.board.shard(shard.id) else { continue };
-            let Some(floor) = slot.offset(ShardWord::Floor) else { continue };
-            let grows = shard.committed.is_some_and(|committed| {
-                floor > committed || (shard.recommit && floor == committed)
-            });
-            if grows && shard.life.is_some() && floor <= shard.position {
+            if let Some(floor) = shard.to_commit(slot.offset(ShardWord::Floor)) {
                 commits.push((shard.id, committed(floor)));
             }
         }
@@ -436,8 +448,12 @@ impl<'a> Desk<'a> {
             self.troubles.warn("cannot commit the floor", &error);
             return Ok(());
         }
+        let number = consumer.last_commit();
         for (id, committed) in commits {
             self.slot(id).set_offset(ShardWord::Committed, Some(committed.offset));
+            if !wait {
+                self.asked(id, number);
+            }
             if let Some(shard) = self.shards.get_mut(&id) {
                 shard.committed = Some(committed.offset);
                 shard.recommit = false;

@@ -6,11 +6,13 @@
 //! the store says is believed, what it does not know is read again from the committed floor
 //! (P5, P6).
 
+mod confirm;
 mod desk;
 mod finding;
 mod flow;
 mod pressure;
 mod shard;
+mod strays;
 
 use crate::config::Config;
 use crate::error::Result;
@@ -95,8 +97,9 @@ fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<
         Event::Assigned(shards) => desk.assigned(&shards),
         Event::Revoked { shards, lost } => desk.revoked(consumer, &shards, lost)?,
         Event::OutOfRange => desk.out_of_range(consumer)?,
+        Event::Committed { number, shards } => desk.confirmed(number, &shards),
         Event::CommitFailed(why) => desk.commit_failed(&why),
-        Event::Trouble(what) => desk.trouble(&what),
+        Event::Trouble(trouble) => desk.trouble(&trouble),
         Event::Fatal(error) => return Err(error),
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! life, a missing holder), it leaves that phase, all that still arrives for it is thrown
 //! away, and it comes back through a seek to its position (P5).
 
+use super::confirm::Contest;
 use super::pressure::Pressure;
 use crate::board::words::Paused;
 use crate::config::Config;
@@ -61,6 +62,8 @@ pub struct Shard {
     pub committed: Option<Offset>,
     /// The last commit may not have got through.
     pub recommit: bool,
+    /// Another flusher took it in the store, and the group has not said yet whose it is.
+    pub contest: Option<Contest>,
     /// When a flusher last held the shard (monotonic).
     pub held_at: Duration,
     /// Why it may not be read now, if it may not.
@@ -106,6 +109,7 @@ impl Shard {
             pending: None,
             committed: None,
             recommit: false,
+            contest: None,
             held_at: now,
             hold: Some(Paused::NoHolder),
             pressure: Pressure::default(),
@@ -147,6 +151,17 @@ impl Shard {
     /// the store, so that no segment falls due before a span that belongs to it is indexed.
     pub fn safe_clock(&self, now: Duration) -> Option<EventMs> {
         self.unstored_ms.or_else(|| self.clock.read(now))
+    }
+
+    /// What to commit, given the floor that the flusher reports: it only grows and never passes
+    /// what is read. The same again when that is what asks the group whether the shard is ours.
+    pub fn to_commit(&self, floor: Option<Offset>) -> Option<Offset> {
+        let known = self.committed.filter(|_| self.life.is_some())?;
+        match floor {
+            Some(floor) if floor > known && floor <= self.position => Some(floor),
+            Some(floor) if floor == known && self.recommit => Some(known),
+            _ => self.contest.map(|_| known),
+        }
     }
 
     /// The store stands exactly where we believe it does.
