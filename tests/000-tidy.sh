@@ -77,7 +77,8 @@ too_long='import sys
 for name in sys.argv[1:]:
     long = sum(len(line.rstrip("\n")) > 100 for line in open(name, encoding="utf-8"))
     if long: print(f"{name}: {long} lines are longer than 100")'
-git ls-files -z src tests packaging .ci ':!tests/fuzz/corpus' | xargs -0 python3 -c "$too_long" >"$TMP/long"
+git ls-files -z src tests packaging .ci ':!tests/fuzz/corpus' |
+    xargs -0 python3 -c "$too_long" >"$TMP/long"
 [ ! -s "$TMP/long" ] || complain "$(cat "$TMP/long")"
 for file in $(git ls-files '*.rs'); do
     lines=$(wc -l <"$file")

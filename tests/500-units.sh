@@ -13,7 +13,8 @@ for unit in "$plain" "$template"; do
 done
 cp "$TMP/spanbufd@.service" "$TMP/spanbufd@x.service"
 for unit in spanbufd.service spanbufd@x.service; do
-    systemd-analyze verify --man=no "$TMP/$unit" >"$TMP/verdict" 2>&1 || fail "$(cat "$TMP/verdict")"
+    systemd-analyze verify --man=no "$TMP/$unit" >"$TMP/verdict" 2>&1 ||
+        fail "$(cat "$TMP/verdict")"
     [ ! -s "$TMP/verdict" ] || fail "$unit: $(cat "$TMP/verdict")"
     # In tenths: at most 1.2.
     systemd-analyze security --no-pager --offline=true --threshold=12 "$TMP/$unit" \

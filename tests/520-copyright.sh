@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every crate that is linked in stands in debian/copyright with its licence, and deny.toml allows it.
+# Every crate that is linked in stands in debian/copyright with its licence; deny.toml allows it.
 . "$(dirname "$0")/lib/common.sh"
 cd "$ROOT" || fail "no $ROOT"
 
@@ -9,6 +9,7 @@ cargo metadata --format-version 1 --locked --offline \
 python3 tests/lib/licences.py "$TMP/metadata" packaging/debian/copyright packaging/deny.toml ||
     fail "licences"
 if cargo deny --version >/dev/null 2>&1; then
-    cargo deny --offline check --config packaging/deny.toml licenses bans sources >"$TMP/deny" 2>&1 ||
+    cargo deny --offline check --config packaging/deny.toml licenses bans sources \
+        >"$TMP/deny" 2>&1 ||
         fail "$(cat "$TMP/deny")"
 fi

@@ -34,7 +34,8 @@ trap 'exit 143' TERM
 
 install_needs() {
     needs=
-    for pair in mmdebstrap:mmdebstrap systemd-nspawn:systemd-container mke2fs:e2fsprogs ip:iproute2 \
+    for pair in mmdebstrap:mmdebstrap systemd-nspawn:systemd-container mke2fs:e2fsprogs \
+        ip:iproute2 \
         dpkg-deb:dpkg strip:binutils; do
         command -v "${pair%%:*}" >/dev/null 2>&1 || needs="$needs ${pair#*:}"
     done

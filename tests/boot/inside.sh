@@ -68,7 +68,8 @@ files() {
     find / -xdev \( -path /boot-test -o -path /var/log -o -path /var/lib/dpkg -o -path /proc \
         -o -path /sys -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/lib/redis \
         -o -path /var/lib/systemd -o -path /var/cache -o -path /root -o -path /dev \
-        -o -path /etc/credstore \) -prune -o -print | grep -vxE '/etc/(passwd|group|shadow|gshadow|\.pwd\.lock)-?' | sort
+        -o -path /etc/credstore \) -prune -o -print |
+        grep -vxE '/etc/(passwd|group|shadow|gshadow|\.pwd\.lock)-?' | sort
 }
 
 installed() {

@@ -69,7 +69,8 @@ def main():
         if not any(choice <= allowed for choice in alternatives(licence)):
             wrong.append(f"{name}: {licence} is not allowed by {deny_path}")
     used = {package["name"] for package in packages}
-    wrong += [f"{name}: in {copyright_path}, but not linked in" for name in stated if name not in used]
+    unused = [name for name in stated if name not in used]
+    wrong += [f"{name}: in {copyright_path}, but not linked in" for name in unused]
     named = {licence for text in stated.values() for one in alternatives(text) for licence in one}
     wrong += [f"{copyright_path} has no text for {licence}" for licence in sorted(named - texts)]
     print("\n".join(wrong) or f"{len(packages)} crates")
