@@ -168,6 +168,7 @@ impl Worker<'_> {
         row.insert("rss_bytes".into(), resident_bytes(self.slot.get(WorkerWord::Pid)).into());
         row.insert("lateness_p50_ms".into(), percentile(&lateness, 50).into());
         row.insert("lateness_p99_ms".into(), percentile(&lateness, 99).into());
+        row.insert("lateness_max_ms".into(), percentile(&lateness, 100).into());
         Value::Object(row)
     }
 }

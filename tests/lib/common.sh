@@ -6,7 +6,7 @@
 # shellcheck shell=sh
 set -eu
 
-ROOT=$(cd "$(dirname "$0")/.." && pwd)
+ROOT=$(cd "$(dirname "$0")" && while [ ! -e Cargo.toml ]; do cd ..; done && pwd)
 SPANBUFD=${SPANBUFD:-$ROOT/target/debug/spanbufd}
 TESTKIT=${TESTKIT:-$ROOT/target/debug/examples/testkit}
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/spanbufd-test.XXXXXX")

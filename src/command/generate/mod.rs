@@ -1,6 +1,7 @@
 //! `spanbufd generate`: spans for tests, the demo and benchmarks, to standard output or a topic.
 
 pub mod spans;
+mod text;
 
 use super::out::Out;
 use super::{Spec, perform};
@@ -8,7 +9,7 @@ use crate::config::{Accepts, Config, Loaded};
 use crate::error::{Error, Result};
 use crate::kafka::producer::{Letter, Outcome, Producer, Sent};
 use crate::sys::time;
-use spans::{Generated, Generator, Shape};
+use spans::{Generated, Generator, Order, Shape};
 use std::time::{Duration, Instant};
 
 /// How long the end waits for acknowledgements.
@@ -31,10 +32,14 @@ pub fn run(args: &[String]) -> i32 {
     own.optopt("", "spans-per-trace", "number or range (default: 4-16)", "N-M");
     own.optopt("", "depth", "longest chain of parents (default: 8)", "N");
     own.optopt("", "projects", "number of projects (default: 3)", "N");
-    own.optopt("", "window", "messages that may overtake each other (default: 100)", "N");
+    own.optopt("", "chains", "share of traces that are one chain (default: 0)", "SHARE");
+    own.optopt("", "split", "share of traces over two projects (default: 0)", "SHARE");
+    own.optopt("", "order", "shuffled, interleaved or overlapping (default: shuffled)", "ORDER");
+    own.optopt("", "window", "messages that a shuffled one may overtake (default: 100)", "N");
     own.optopt("", "with-segment-id", "share of traces with segment ids (default: 0.7)", "SHARE");
     own.optopt("", "duplicates", "share of spans that come twice (default: 0)", "SHARE");
     own.optopt("", "invalid", "share of messages that are no spans (default: 0)", "SHARE");
+    own.optopt("", "step-ms", "event time between two messages (default: 1, or by rate)", "MS");
     own.optopt("", "rate", "messages a second (default: as fast as possible)", "N");
     own.optopt("", "topic", "write to this topic, keyed by trace", "TOPIC");
     own.optflag("", "timed", "print {\"at_ms\": ..., \"span\": ...}, for assemble --timed");
@@ -61,6 +66,7 @@ fn shape(loaded: &Loaded) -> Result<Shape> {
         None => (plain.spans_min, plain.spans_max),
     };
     let rate: f64 = option(loaded, "rate", 0.0)?;
+    let by_rate = if rate > 0.0 { 1000.0 / rate } else { plain.step_ms };
     Ok(Shape {
         seed: option(loaded, "seed", plain.seed)?,
         traces: option(loaded, "traces", plain.traces)?,
@@ -68,13 +74,27 @@ fn shape(loaded: &Loaded) -> Result<Shape> {
         spans_max,
         depth: option(loaded, "depth", plain.depth)?,
         projects: option(loaded, "projects", plain.projects)?,
+        chains: option(loaded, "chains", plain.chains)?,
+        split: option(loaded, "split", plain.split)?,
+        order: order(loaded)?,
         window: option(loaded, "window", plain.window)?,
         with_segment_id: option(loaded, "with-segment-id", plain.with_segment_id)?,
         duplicates: option(loaded, "duplicates", plain.duplicates)?,
         invalid: option(loaded, "invalid", plain.invalid)?,
-        step_ms: if rate > 0.0 { 1000.0 / rate } else { plain.step_ms },
+        step_ms: option(loaded, "step-ms", by_rate)?,
         ..plain
     })
+}
+
+fn order(loaded: &Loaded) -> Result<Order> {
+    match loaded.matches.opt_str("order").as_deref() {
+        None | Some("shuffled") => Ok(Order::Shuffled),
+        Some("interleaved") => Ok(Order::Interleaved),
+        Some("overlapping") => Ok(Order::Overlapping),
+        Some(other) => Err(Error::usage(format!(
+            "--order: {other:?} is none of shuffled, interleaved, overlapping"
+        ))),
+    }
 }
 
 fn option<T: std::str::FromStr>(loaded: &Loaded, name: &str, default: T) -> Result<T> {

@@ -1,10 +1,26 @@
 //! Spans from a seed: the same shape gives the same bytes, everywhere.
 //!
-//! They look like real ones: about 1.1 KiB, a dozen typed attributes, names and times of a web
-//! service. Traces are trees of the asked depth; what leaves is shuffled within a window, so
-//! that children come before their parents and traces mix.
+//! They look like real ones (`text`): about 1.1 KiB, a dozen typed attributes. Traces are trees of
+//! the asked depth, or chains; a trace may go on in a second project. In which order the spans
+//! leave is a matter of its own.
 
-use std::fmt::Write as _;
+use super::text::{Told, invalid, write_span};
+use std::collections::BTreeMap;
+
+/// How long a trace of the overlapping order lasts, log-uniform between these.
+const LASTS_MS: (f64, f64) = (50.0, 8_000.0);
+
+/// In which order spans leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Trace after trace, shuffled within a window, so that children come before their parents.
+    Shuffled,
+    /// All traces at once, in turn, each with its children first. Holds all of them in memory.
+    Interleaved,
+    /// Traces begin one after the other, last 50 ms to 8 s, and end with their root: the order of
+    /// real traffic.
+    Overlapping,
+}
 
 /// What to make. All shares are 0..1.
 #[derive(Clone, Debug)]
@@ -17,7 +33,13 @@ pub struct Shape {
     /// Longest chain of parents below a root.
     pub depth: u64,
     pub projects: u64,
-    /// Spans that may overtake each other; 1 keeps the order.
+    /// Share of traces that are one chain, each span under the one before, whatever the depth.
+    pub chains: f64,
+    /// Share of traces whose second half is a segment of another project, its root a child of the
+    /// first half.
+    pub split: f64,
+    pub order: Order,
+    /// Spans that may overtake each other in the shuffled order; 1 keeps them as they are.
     pub window: usize,
     /// Share of traces whose spans carry `sentry.segment.id`.
     pub with_segment_id: f64,
@@ -39,6 +61,9 @@ impl Default for Shape {
             spans_max: 16,
             depth: 8,
             projects: 3,
+            chains: 0.0,
+            split: 0.0,
+            order: Order::Shuffled,
             window: 100,
             with_segment_id: 0.7,
             duplicates: 0.0,
@@ -59,10 +84,10 @@ pub struct Generated {
 }
 
 /// splitmix64: small, fast, and good enough for test data.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -71,76 +96,201 @@ impl Random {
     }
 
     /// 0..below, for a `below` of at least 1.
-    fn below(&mut self, below: u64) -> u64 {
+    pub fn below(&mut self, below: u64) -> u64 {
         self.next() % below.max(1)
     }
 
-    fn chance(&mut self, share: f64) -> bool {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64 * 1.0 < share
+    /// 0.0..1.0
+    fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn pick<'w>(&mut self, words: &[&'w str]) -> &'w str {
+    pub fn chance(&mut self, share: f64) -> bool {
+        self.fraction() < share
+    }
+
+    pub fn pick<'w>(&mut self, words: &[&'w str]) -> &'w str {
         words[self.below(words.len() as u64) as usize]
     }
 }
 
-/// The spans of a shape, one after the other. Holds one window of them.
+/// The spans of a shape, one after the other. Holds those that may still be overtaken.
 pub struct Generator {
     shape: Shape,
     random: Random,
     traces_left: u64,
     made: u64,
+    /// Trace id and payload; the shuffled order draws from the front of it.
     window: Vec<(String, String)>,
+    /// The same by place and number, for the other orders.
+    queue: BTreeMap<(u64, u64), (String, String)>,
+    queued: u64,
+}
+
+/// A trace in the making.
+struct Trace {
+    id: String,
+    project: u64,
+    spans: u64,
+    with_segment_id: bool,
+    is_chain: bool,
+    is_split: bool,
+    /// Where it stands in the order, in microseconds.
+    begins_us: f64,
+    lasts_us: f64,
 }
 
 impl Generator {
     pub fn new(shape: Shape) -> Generator {
         let random = Random(shape.seed);
-        Generator { traces_left: shape.traces, shape, random, made: 0, window: Vec::new() }
+        Generator {
+            traces_left: shape.traces,
+            shape,
+            random,
+            made: 0,
+            window: Vec::new(),
+            queue: BTreeMap::new(),
+            queued: 0,
+        }
     }
 
+    /// Makes traces until what leaves next cannot be overtaken any more.
     fn fill(&mut self) {
-        let wanted = self.shape.window.max(1);
-        while self.window.len() < wanted && self.traces_left > 0 {
-            self.traces_left -= 1;
+        while self.traces_left > 0 && !self.is_certain() {
             self.make_trace();
+            self.traces_left -= 1;
         }
+    }
+
+    fn is_certain(&self) -> bool {
+        match self.shape.order {
+            Order::Shuffled => self.window.len() >= self.shape.window.max(1),
+            Order::Interleaved => false,
+            Order::Overlapping => {
+                let next = self.queue.keys().next();
+                next.is_some_and(|&(place, _)| (place as f64) < self.next_begins_us())
+            }
+        }
+    }
+
+    /// When the next trace begins: as evenly as the messages leave.
+    fn next_begins_us(&self) -> f64 {
+        let shape = &self.shape;
+        let spans = (shape.spans_min + shape.spans_max) as f64 / 2.0;
+        (shape.traces - self.traces_left) as f64 * spans * shape.step_ms * 1000.0
     }
 
     fn make_trace(&mut self) {
-        let shape = self.shape.clone();
-        let random = &mut self.random;
-        let trace_id = format!("{:016x}{:016x}", random.next(), random.next());
-        let project = 1 + random.below(shape.projects);
-        let count = shape.spans_min + random.below(shape.spans_max + 1 - shape.spans_min);
-        let with_id = random.chance(shape.with_segment_id);
-        // Ids and depths of the spans made so far: every parent is among them.
+        let trace = self.new_trace();
+        // Ids and depths of the segment's spans so far: every parent is among them.
         let mut tree: Vec<(u64, u64)> = Vec::new();
-        for at in 0..count {
-            let id = random.next();
-            let parent = choose_parent(random, &tree, shape.depth);
+        let mut project = trace.project;
+        for nth in 0..trace.spans {
+            let id = self.random.next();
+            let turns = trace.is_split && nth == trace.spans / 2 && nth > 0;
+            let parent = choose_parent(&mut self.random, &tree, &trace, self.shape.depth);
             let depth = parent.map_or(0, |at| tree[at].1 + 1);
             let parent = parent.map(|at| tree[at].0);
-            tree.push((id, depth));
-            let segment = with_id.then_some(tree[0].0);
-            let start = self.made as f64 * shape.step_ms + at as f64;
-            let start_ms = shape.start_ms as f64 + start;
-            let span = write_span(random, project, &trace_id, id, parent, segment, start_ms);
-            let twice = random.chance(shape.duplicates);
-            for _ in 0..=u64::from(twice) {
-                self.window.push((trace_id.clone(), span.clone()));
+            if turns {
+                project += self.shape.projects;
+                tree.clear();
             }
-            if random.chance(shape.invalid) {
-                self.window.push((trace_id.clone(), invalid(random, &span)));
+            tree.push((id, if turns { 0 } else { depth }));
+            let start = self.made as f64 * self.shape.step_ms + nth as f64;
+            let span = write_span(
+                &mut self.random,
+                &Told {
+                    project,
+                    trace_id: &trace.id,
+                    id,
+                    parent,
+                    is_segment: parent.is_none() || turns,
+                    segment: trace.with_segment_id.then_some(tree[0].0),
+                    start_ms: self.shape.start_ms as f64 + start,
+                },
+            );
+            let place = self.place(&trace, nth);
+            self.put(&trace, span, place);
+        }
+    }
+
+    fn new_trace(&mut self) -> Trace {
+        let begins_us = self.next_begins_us();
+        let (shape, random) = (&self.shape, &mut self.random);
+        let id = format!("{:016x}{:016x}", random.next(), random.next());
+        let (low, high) = LASTS_MS;
+        Trace {
+            id,
+            project: 1 + random.below(shape.projects),
+            spans: shape.spans_min + random.below(shape.spans_max + 1 - shape.spans_min),
+            with_segment_id: random.chance(shape.with_segment_id),
+            is_chain: shape.chains > 0.0 && random.chance(shape.chains),
+            is_split: shape.split > 0.0 && random.chance(shape.split),
+            begins_us,
+            lasts_us: match shape.order {
+                Order::Overlapping => low * (high / low).powf(random.fraction()) * 1000.0,
+                _ => 0.0,
+            },
+        }
+    }
+
+    /// Where the nth span of a trace stands among all.
+    fn place(&mut self, trace: &Trace, nth: u64) -> u64 {
+        match self.shape.order {
+            Order::Shuffled => 0,
+            Order::Interleaved => trace.spans - nth,
+            Order::Overlapping => {
+                let share = if nth == 0 { 1.0 } else { self.random.fraction() };
+                (trace.begins_us + trace.lasts_us * share) as u64
             }
         }
+    }
+
+    /// Queues a span, with a copy or with what is none, as the shares ask.
+    fn put(&mut self, trace: &Trace, span: String, place: u64) {
+        let twice = self.random.chance(self.shape.duplicates);
+        for _ in 0..=u64::from(twice) {
+            self.queue(&trace.id, span.clone(), place);
+        }
+        if self.random.chance(self.shape.invalid) {
+            let wrong = invalid(&mut self.random, &span);
+            self.queue(&trace.id, wrong, place);
+        }
+    }
+
+    fn queue(&mut self, trace_id: &str, message: String, place: u64) {
+        let message = (trace_id.to_owned(), message);
+        if self.shape.order == Order::Shuffled {
+            return self.window.push(message);
+        }
+        self.queued += 1;
+        self.queue.insert((place, self.queued), message);
+    }
+
+    fn take(&mut self) -> Option<(String, String)> {
+        if self.shape.order != Order::Shuffled {
+            return self.queue.pop_first().map(|(_, message)| message);
+        }
+        if self.window.is_empty() {
+            return None;
+        }
+        let reach = self.window.len().min(self.shape.window.max(1)) as u64;
+        Some(self.window.remove(self.random.below(reach) as usize))
     }
 }
 
 /// The first span is the root; the others hang under any that is not too deep.
-fn choose_parent(random: &mut Random, tree: &[(u64, u64)], depth: u64) -> Option<usize> {
+fn choose_parent(
+    random: &mut Random,
+    tree: &[(u64, u64)],
+    trace: &Trace,
+    depth: u64,
+) -> Option<usize> {
     if tree.is_empty() {
         return None;
+    }
+    if trace.is_chain {
+        return Some(tree.len() - 1);
     }
     let at = random.below(tree.len() as u64) as usize;
     Some(if tree[at].1 < depth { at } else { 0 })
@@ -151,95 +301,10 @@ impl Iterator for Generator {
 
     fn next(&mut self) -> Option<Generated> {
         self.fill();
-        if self.window.is_empty() {
-            return None;
-        }
-        let reach = self.window.len().min(self.shape.window.max(1)) as u64;
-        let (trace_id, payload) = self.window.remove(self.random.below(reach) as usize);
+        let (trace_id, payload) = self.take()?;
         let at_ms = self.shape.start_ms + (self.made as f64 * self.shape.step_ms) as i64;
         self.made += 1;
         Some(Generated { at_ms, trace_id, payload })
-    }
-}
-
-const SERVICES: [&str; 6] = ["checkout", "catalog", "search", "payments", "accounts", "gateway"];
-const OPERATIONS: [&str; 6] =
-    ["http.server", "http.client", "db.query", "cache.get", "queue.publish", "template.render"];
-const ROUTES: [&str; 6] =
-    ["/api/v1/orders/{id}", "/api/v1/items", "/search", "/login", "/cart", "/healthz"];
-const HOSTS: [&str; 4] = ["web-7d9f8", "web-1c2aa", "worker-55b0e", "edge-9e331"];
-
-fn write_span(
-    random: &mut Random,
-    project: u64,
-    trace_id: &str,
-    id: u64,
-    parent: Option<u64>,
-    segment: Option<u64>,
-    start_ms: f64,
-) -> String {
-    let start = start_ms / 1000.0;
-    let end = start + random.below(900) as f64 / 1000.0;
-    let operation = random.pick(&OPERATIONS);
-    let route = random.pick(&ROUTES);
-    let mut text = String::with_capacity(1300);
-    // Writing into a String cannot fail.
-    let _ = write!(
-        text,
-        "{{\"organization_id\":1,\"project_id\":{project},\"trace_id\":\"{trace_id}\",\
-         \"span_id\":\"{id:016x}\",\"parent_span_id\":{},\"start_timestamp\":{start:.6},\
-         \"end_timestamp\":{end:.6},\"received\":{:.6},\"retention_days\":90,\"status\":\"ok\",\
-         \"is_segment\":{},\"name\":\"{operation} {route}\",\"attributes\":{{",
-        parent.map_or("null".to_owned(), |parent| format!("\"{parent:016x}\"")),
-        end + 0.25,
-        parent.is_none(),
-    );
-    if let Some(segment) = segment {
-        attribute(&mut text, "sentry.segment.id", "string", &format!("\"{segment:016x}\""));
-    }
-    for (name, kind, value) in attributes(random, operation, route) {
-        attribute(&mut text, name, kind, &value);
-    }
-    text.pop();
-    text.push_str("}}");
-    text
-}
-
-fn attributes(
-    random: &mut Random,
-    operation: &str,
-    route: &str,
-) -> Vec<(&'static str, &'static str, String)> {
-    let quoted = |text: &str| format!("\"{text}\"");
-    let address = format!("\"10.{}.{}.{}\"", random.below(4), random.below(256), random.below(256));
-    vec![
-        ("sentry.op", "string", quoted(operation)),
-        ("http.route", "string", quoted(route)),
-        ("service.name", "string", quoted(random.pick(&SERVICES))),
-        ("host.name", "string", quoted(random.pick(&HOSTS))),
-        ("http.response.status_code", "integer", "200".to_owned()),
-        ("http.response.body.size", "integer", random.below(65_536).to_string()),
-        ("server.address", "string", address),
-        ("thread.id", "integer", random.below(64).to_string()),
-        ("db.rows", "double", format!("{}.5", random.below(1000))),
-        ("sentry.sampled", "boolean", random.chance(0.9).to_string()),
-        ("user.id", "string", format!("\"user-{:08x}\"", random.next() as u32)),
-        ("sentry.release", "string", quoted("backend@24.11.3+5f1b8c2")),
-        ("sentry.environment", "string", quoted("production")),
-    ]
-}
-
-fn attribute(text: &mut String, name: &str, kind: &str, value: &str) {
-    let _ = write!(text, "\"{name}\":{{\"type\":\"{kind}\",\"value\":{value}}},");
-}
-
-/// What is no span in one of the ways that happen.
-fn invalid(random: &mut Random, span: &str) -> String {
-    match random.below(4) {
-        0 => span[..span.len() / 2].to_owned(),
-        1 => span.replacen("\"trace_id\":\"", "\"trace_id\":null,\"was\":\"", 1),
-        2 => "not json at all".to_owned(),
-        _ => "[]".to_owned(),
     }
 }
 
@@ -296,5 +361,66 @@ mod tests {
         let share = |count: usize| count as f64 / made.len() as f64;
         assert!((0.03..0.07).contains(&share(bad)), "{bad} of {}", made.len());
         assert!((0.05..0.15).contains(&share(made.len() - unique.len())));
+    }
+
+    fn parsed(made: &[Generated]) -> Vec<crate::segment::span::Span<'_>> {
+        let payloads = made.iter().map(|made| made.payload.as_bytes());
+        payloads.map(|payload| parse(payload, Validate::Strict).expect("valid")).collect()
+    }
+
+    #[test]
+    fn interleaved_traces_come_in_turn_and_children_first() {
+        let (order, spans) = (Order::Interleaved, 50);
+        let shape =
+            Shape { traces: 4, spans_min: spans, spans_max: spans, order, ..Shape::default() };
+        let made: Vec<Generated> = Generator::new(shape).collect();
+        assert_eq!(made.len(), 200);
+        assert!(made.chunks(4).all(|turn| turn[0].trace_id != turn[1].trace_id));
+        let spans = parsed(&made);
+        assert!(spans[..196].iter().all(|span| !span.is_segment_span));
+        assert!(spans[196..].iter().all(|span| span.is_segment_span));
+    }
+
+    #[test]
+    fn overlapping_traces_mix_and_end_with_their_root() {
+        let shape = Shape { order: Order::Overlapping, ..Shape::default() };
+        let made: Vec<Generated> = Generator::new(shape).collect();
+        let mut ended = HashSet::new();
+        for (made, span) in made.iter().zip(parsed(&made)) {
+            assert!(!ended.contains(&made.trace_id), "a span after its root");
+            if span.is_segment_span {
+                ended.insert(&made.trace_id);
+            }
+        }
+        let neighbours = made.windows(2).filter(|two| two[0].trace_id == two[1].trace_id).count();
+        assert!(ended.len() == 100 && neighbours < made.len() / 2, "{neighbours}");
+        assert!(made.windows(2).all(|two| two[0].at_ms <= two[1].at_ms));
+    }
+
+    #[test]
+    fn a_split_trace_has_two_segments_in_two_projects() {
+        let shape = Shape { traces: 50, split: 1.0, with_segment_id: 0.0, ..Shape::default() };
+        let made: Vec<Generated> = Generator::new(shape).collect();
+        let spans = parsed(&made);
+        let roots: Vec<_> = spans.iter().filter(|span| span.is_segment_span).collect();
+        let scopes: HashSet<_> =
+            roots.iter().map(|span| (span.project_id, &span.trace_id)).collect();
+        assert_eq!((roots.len(), scopes.len()), (100, 100));
+    }
+
+    #[test]
+    fn a_chain_is_as_deep_as_it_is_long() {
+        let shape = Shape {
+            traces: 1,
+            chains: 1.0,
+            window: 1,
+            spans_min: 9,
+            spans_max: 9,
+            ..Shape::default()
+        };
+        let shape = Shape { with_segment_id: 0.0, ..shape };
+        let made: Vec<Generated> = Generator::new(shape).collect();
+        let spans = parsed(&made);
+        assert!(spans.windows(2).all(|two| two[1].attach == two[0].span_id));
     }
 }
