@@ -6,9 +6,9 @@
 //! index takes the spans of a batch in one by one, each at its own time; a chunk goes with its
 //! first span.
 
+use super::hash::QuickMap;
 use super::span::{FlagSplice, IdSplice, Span, Splice};
 use super::{EventMs, IdKey, Offset, TraceKey, body};
-use std::collections::HashMap;
 
 /// What one chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Draft {
     /// The chunks that the messages make, in order of their first one.
     pub(super) fn group(&self) -> Vec<Grouped> {
         let mut chunks: Vec<Grouped> = Vec::new();
-        let mut open: HashMap<(u64, &[u8], &[u8]), usize> = HashMap::new();
+        let mut open: QuickMap<(u64, &[u8], &[u8]), usize> = QuickMap::default();
         for (number, staged) in self.staged.iter().enumerate() {
             let number = number as u32;
             if staged.kind == ChunkKind::Reject {

@@ -13,6 +13,7 @@ pub mod body;
 pub mod chunk;
 pub mod clock;
 pub mod encode;
+pub mod hash;
 pub mod index;
 pub mod offset_map;
 pub mod span;

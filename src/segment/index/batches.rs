@@ -5,9 +5,10 @@
 
 use super::{BatchMarks, ChunkRef, Marks};
 use crate::segment::batch::{Block, Header};
+use crate::segment::hash::QuickMap;
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, EventMs, Offset};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Counted cost of one chunk: entry, place in its batch, floor tree, place in its set.
 const CHUNK_BYTES: u64 = 120;
@@ -54,7 +55,7 @@ struct Live {
 pub struct Batches {
     chunks: Vec<Chunk>,
     free: Vec<u32>,
-    batches: HashMap<BatchId, Live>,
+    batches: QuickMap<BatchId, Live>,
     floors: BTreeSet<(Offset, u32)>,
     /// Of all live chunks.
     spans: u64,
@@ -206,7 +207,7 @@ impl Batches {
     /// Forgets these chunks; the marks of each batch that they touch, in order of first touch.
     pub fn settle(&mut self, ids: &[u32]) -> Vec<BatchMarks> {
         let mut touched: Vec<BatchId> = Vec::new();
-        let mut spans: HashMap<BatchId, u64> = HashMap::new();
+        let mut spans: QuickMap<BatchId, u64> = QuickMap::default();
         for &id in ids {
             self.set_in_flight(id, false);
             let chunk = self.chunks[id as usize];

@@ -6,14 +6,18 @@
 
 use super::{DueName, DueSegment, Limits, Reason};
 use crate::segment::chunk::ChunkKind;
+use crate::segment::hash::{QuickMap, QuickSet};
 use crate::segment::{EventMs, IdKey, Offset, TraceKey};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::BinaryHeap;
 
 /// Counted cost of an id: entry in a half-full table, and its place in the set.
 const NODE_BYTES: u64 = 130;
 /// Counted cost of a set without its members: entry, heap, first allocations.
 const SET_BYTES: u64 = 260;
+
+/// In place of a set's number.
+const NONE: u32 = u32::MAX;
 
 /// An id is the id of a segment span; the id of a span that hangs under another; a span
 /// hangs under it.
@@ -73,10 +77,11 @@ struct Set {
 
 pub struct Sets {
     limits: Limits,
-    nodes: HashMap<(TraceKey, IdKey), Node>,
+    nodes: QuickMap<(TraceKey, IdKey), Node>,
     sets: Vec<Option<Set>>,
     free: Vec<u32>,
-    set_of: HashMap<u32, u32>,
+    /// By chunk number; `NONE` where a chunk is in no set.
+    set_of: Vec<u32>,
     /// May name a set too early, never too late: a busy set costs nothing while it waits.
     heap: BinaryHeap<Reverse<(EventMs, u64, u32)>>,
     generation: u64,
@@ -101,10 +106,10 @@ impl Sets {
     pub fn new(limits: Limits) -> Sets {
         Sets {
             limits,
-            nodes: HashMap::new(),
+            nodes: QuickMap::default(),
             sets: Vec::new(),
             free: Vec::new(),
-            set_of: HashMap::new(),
+            set_of: Vec::new(),
             heap: BinaryHeap::new(),
             generation: 0,
             spans: 0,
@@ -117,30 +122,43 @@ impl Sets {
             return self.arrive_reject(arrival);
         };
         self.seal_overdue(arrival, arrival.attach);
-        self.seal_overdue(arrival, arrival.id);
+        if arrival.id != arrival.attach {
+            self.seal_overdue(arrival, arrival.id);
+        }
         if self.is_sealed(arrival.chunk) {
             // Its chunk went off with its first span (age, size): the chunk is the unit.
             return self.join(arrival);
         }
         let is_root = has_root && arrival.id == arrival.attach;
-        let mut set = self.node(arrival.trace, arrival.attach, arrival.at);
-        self.flag(arrival.trace, arrival.attach, HELD | (u8::from(is_root) * ROOT));
+        let mut set = self.node(arrival, arrival.attach, HELD | (u8::from(is_root) * ROOT));
         if arrival.id != arrival.attach {
-            let other = self.node(arrival.trace, arrival.id, arrival.at);
-            self.flag(arrival.trace, arrival.id, HANGS);
+            let other = self.node(arrival, arrival.id, HANGS);
             set = self.unite(set, other);
         }
         self.add_chunk(set, arrival, is_root);
     }
 
     fn is_sealed(&self, chunk: u32) -> bool {
-        let set = self.set_of.get(&chunk).and_then(|number| self.sets[*number as usize].as_ref());
+        let set = self.set_of(chunk).and_then(|number| self.sets[number as usize].as_ref());
         set.is_some_and(|set| set.sealed.is_some())
+    }
+
+    fn set_of(&self, chunk: u32) -> Option<u32> {
+        self.set_of.get(chunk as usize).copied().filter(|&set| set != NONE)
+    }
+
+    /// Notes the set of a chunk; true when it had none.
+    fn put_in(&mut self, chunk: u32, set: u32) -> bool {
+        let at = chunk as usize;
+        if self.set_of.len() <= at {
+            self.set_of.resize(at + 1, NONE);
+        }
+        std::mem::replace(&mut self.set_of[at], set) == NONE
     }
 
     /// One more span of a chunk whose set is sealed already.
     fn join(&mut self, arrival: &Arrival) {
-        let Some(&number) = self.set_of.get(&arrival.chunk) else { return };
+        let Some(number) = self.set_of(arrival.chunk) else { return };
         if let Some(set) = self.sets[number as usize].as_mut() {
             set.spans += 1;
             self.spans += 1;
@@ -148,7 +166,7 @@ impl Sets {
     }
 
     fn add_chunk(&mut self, number: u32, arrival: &Arrival, is_root: bool) {
-        let is_new = self.set_of.insert(arrival.chunk, number).is_none();
+        let is_new = self.put_in(arrival.chunk, number);
         let Some(set) = self.sets[number as usize].as_mut() else { return };
         if is_new {
             set.chunks.push(arrival.chunk);
@@ -210,22 +228,19 @@ impl Sets {
         set.sealed = Some(Sealed { name, reason, due_ms });
     }
 
-    fn node(&mut self, trace: TraceKey, id: IdKey, at: EventMs) -> u32 {
-        if let Some(node) = self.nodes.get(&(trace, id)) {
+    /// The set of an id, which is one of its own when the id is new; adds to the id's flags.
+    fn node(&mut self, arrival: &Arrival, id: IdKey, flags: u8) -> u32 {
+        let key = (arrival.trace, id);
+        if let Some(node) = self.nodes.get_mut(&key) {
+            node.flags |= flags;
             return node.set;
         }
-        let number = self.new_set(trace, at);
+        let number = self.new_set(arrival.trace, arrival.at);
         if let Some(set) = self.sets[number as usize].as_mut() {
             set.members.push(id);
         }
-        self.nodes.insert((trace, id), Node { set: number, flags: 0 });
+        self.nodes.insert(key, Node { set: number, flags });
         number
-    }
-
-    fn flag(&mut self, trace: TraceKey, id: IdKey, flags: u8) {
-        if let Some(node) = self.nodes.get_mut(&(trace, id)) {
-            node.flags |= flags;
-        }
     }
 
     fn new_set(&mut self, trace: TraceKey, at: EventMs) -> u32 {
@@ -271,9 +286,7 @@ impl Sets {
                 node.set = into;
             }
         }
-        gone.chunks.iter().for_each(|&chunk| {
-            self.set_of.insert(chunk, into);
-        });
+        gone.chunks.iter().for_each(|&chunk| self.set_of[chunk as usize] = into);
         if let Some(set) = self.sets[into as usize].as_mut() {
             set.members.extend(gone.members);
             set.chunks.extend(gone.chunks);
@@ -346,9 +359,7 @@ impl Sets {
         self.seal(number, reason, due_ms);
         let set = self.sets[number as usize].take()?;
         self.free.push(number);
-        set.chunks.iter().for_each(|chunk| {
-            self.set_of.remove(chunk);
-        });
+        set.chunks.iter().for_each(|&chunk| self.set_of[chunk as usize] = NONE);
         self.spans -= u64::from(set.spans);
         let name = set.sealed.and_then(|sealed| sealed.name);
         let (spans, bytes, chunks) = (set.spans, set.bytes, set.chunks);
@@ -359,9 +370,9 @@ impl Sets {
     pub fn put_back(&mut self, due: &DueSegment, chunks: Vec<u32>, first_ms: EventMs) {
         let trace = due.segment.map_or(TraceKey { project: 0, trace: 0 }, |name| name.trace);
         let number = self.new_set(trace, first_ms);
-        chunks.iter().for_each(|&chunk| {
-            self.set_of.insert(chunk, number);
-        });
+        for &chunk in &chunks {
+            self.put_in(chunk, number);
+        }
         self.spans += u64::from(due.spans);
         if let Some(set) = self.sets[number as usize].as_mut() {
             set.chunks = chunks;
@@ -377,10 +388,11 @@ impl Sets {
 
     /// Chunks with (spans, bytes) that are settled though nobody took them.
     pub fn remove(&mut self, chunks: &[(u32, (u32, u64))]) {
-        let mut touched = HashSet::new();
-        let gone: HashSet<u32> = chunks.iter().map(|&(chunk, _)| chunk).collect();
+        let mut touched = QuickSet::default();
+        let gone: QuickSet<u32> = chunks.iter().map(|&(chunk, _)| chunk).collect();
         for &(chunk, (spans, bytes)) in chunks {
-            let Some(number) = self.set_of.remove(&chunk) else { continue };
+            let Some(number) = self.set_of(chunk) else { continue };
+            self.set_of[chunk as usize] = NONE;
             self.spans -= u64::from(spans);
             if let Some(set) = self.sets[number as usize].as_mut() {
                 set.spans -= spans;

@@ -9,10 +9,10 @@ use super::{Desk, clock};
 use crate::board::words::ShardWord;
 use crate::kafka::producer::{Delivered, Outcome};
 use crate::segment::ShardId;
+use crate::segment::hash::QuickMap;
 use crate::segment::index::DueSegment;
 use crate::store::books::Settled;
 use crate::sys::time;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// One message without an outcome.
@@ -62,13 +62,13 @@ impl Flight {
 pub struct Flights {
     next_ticket: u64,
     next_flight: u64,
-    flights: HashMap<u64, Flight>,
+    flights: QuickMap<u64, Flight>,
     /// Which flight a ticket belongs to.
-    tickets: HashMap<u64, u64>,
+    tickets: QuickMap<u64, u64>,
     /// Flights without a message: they land at once.
     empty: Vec<u64>,
     bytes: u64,
-    per_shard: HashMap<ShardId, usize>,
+    per_shard: QuickMap<ShardId, usize>,
     /// When something was acknowledged last, or began to wait for it.
     moved_at: Duration,
 }
@@ -78,11 +78,11 @@ impl Flights {
         Flights {
             next_ticket: 0,
             next_flight: 0,
-            flights: HashMap::new(),
-            tickets: HashMap::new(),
+            flights: QuickMap::default(),
+            tickets: QuickMap::default(),
             empty: Vec::new(),
             bytes: 0,
-            per_shard: HashMap::new(),
+            per_shard: QuickMap::default(),
             moved_at: Duration::ZERO,
         }
     }

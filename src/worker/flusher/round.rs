@@ -12,15 +12,15 @@ use crate::segment::batch::{self, Block};
 use crate::segment::body;
 use crate::segment::chunk::SpansBody;
 use crate::segment::encode::{self, Encoded, Outgoing, Segment};
+use crate::segment::hash::QuickMap;
 use crate::segment::index::{ChunkRef, DueName, DueSegment};
 use crate::segment::{BatchId, ShardId};
 use crate::store::Store;
 use crate::sys::time;
-use std::collections::HashMap;
 
 /// Decompressed blocks by batch and number.
 pub struct Blocks {
-    raw: HashMap<(BatchId, u32), Vec<u8>>,
+    raw: QuickMap<(BatchId, u32), Vec<u8>>,
 }
 
 impl Blocks {
@@ -41,7 +41,7 @@ pub fn read_blocks(
 ) -> Result<Option<Blocks>> {
     let mut wanted: Vec<(ShardId, BatchId, Block)> = Vec::new();
     let mut numbers: Vec<(BatchId, u32)> = Vec::new();
-    let mut raw = HashMap::new();
+    let mut raw = QuickMap::default();
     for chunk in chunks {
         let key = (chunk.batch, chunk.block_no);
         if raw.insert(key, Vec::new()).is_none() {
