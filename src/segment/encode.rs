@@ -5,10 +5,11 @@
 //! once. The order is input order, the root first. Nothing is parsed.
 
 use super::chunk::{SpansBody, StoredSpan};
+use super::hash::QuickMap;
 use super::index::Reason;
 use super::span::{FlagSplice, IdSplice};
 use super::{IdKey, Offset, ShardId};
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -51,14 +52,14 @@ pub fn encode(segment: &Segment<'_>, max_bytes: usize) -> Encoded {
     let id = segment_id(segment);
     let (spans, duplicates) = in_order(segment, id);
     let splices = Splices::of(id);
-    let written: Vec<Vec<u8>> = spans.iter().map(|span| splices.write(span)).collect();
-    let parts = split(&written, max_bytes);
-    let skip_enrichment = parts.len() > 1 || written.first().is_some_and(|w| w.len() > max_bytes);
+    let sizes: Vec<usize> = spans.iter().map(|span| splices.size(span.stored)).collect();
+    let parts = split(&sizes, max_bytes);
+    let skip_enrichment = parts.len() > 1 || sizes.first().is_some_and(|size| *size > max_bytes);
     let messages = parts
         .into_iter()
         .map(|part| {
-            let (spans, written) = (&spans[part.clone()], &written[part]);
-            message(segment, id, spans, written, skip_enrichment)
+            let bytes = sizes[part.clone()].iter().map(|size| size + 1).sum();
+            message(segment, &splices, &spans[part], bytes, skip_enrichment)
         })
         .collect();
     Encoded { messages, duplicates }
@@ -70,31 +71,50 @@ fn segment_id<'b>(segment: &Segment<'b>) -> &'b str {
     named.or(segment.bodies.first()).map_or("", |body| body.attach)
 }
 
+/// A span with the hash of its payload, which both finding copies and naming the flush need.
+#[derive(Clone, Copy)]
+struct Hashed<'s> {
+    stored: &'s StoredSpan<'s>,
+    hash: u128,
+}
+
 /// All spans once, in input order, those that are the segment first.
-fn in_order<'b>(segment: &Segment<'b>, id: &str) -> (Vec<StoredSpan<'b>>, u32) {
-    let mut spans: Vec<StoredSpan<'b>> =
-        segment.bodies.iter().flat_map(|body| body.spans.iter().copied()).collect();
-    spans.sort_by_key(|span| (span.span_id != id, span.offset));
+fn in_order<'s>(segment: &'s Segment<'_>, id: &str) -> (Vec<Hashed<'s>>, u32) {
+    let all = segment.bodies.iter().flat_map(|body| &body.spans);
+    let mut spans: Vec<Hashed<'_>> =
+        all.map(|stored| Hashed { stored, hash: xxh3_128(stored.payload) }).collect();
+    spans.sort_by_key(|span| (span.stored.span_id != id, span.stored.offset));
     let all = spans.len();
-    let mut seen = HashSet::with_capacity(all);
-    spans.retain(|span| seen.insert((span.span_id, span.payload)));
+    // Equal hashes only point at a copy; the bytes decide.
+    let mut seen: QuickMap<u128, &StoredSpan<'_>> = QuickMap::default();
+    seen.reserve(all);
+    spans.retain(|span| match seen.entry(span.hash) {
+        Entry::Vacant(first) => {
+            first.insert(span.stored);
+            true
+        }
+        Entry::Occupied(first) => {
+            let (first, span) = (first.get(), span.stored);
+            (first.span_id, first.payload) != (span.span_id, span.payload)
+        }
+    });
     let duplicates = (all - spans.len()) as u32;
     (spans, duplicates)
 }
 
 /// Greedy ranges of spans whose sizes sum up to at most `max_bytes`; one span at least.
-fn split(written: &[Vec<u8>], max_bytes: usize) -> Vec<std::ops::Range<usize>> {
+fn split(sizes: &[usize], max_bytes: usize) -> Vec<std::ops::Range<usize>> {
     let mut parts = Vec::new();
     let (mut start, mut bytes) = (0, 0);
-    for (at, span) in written.iter().enumerate() {
-        if at > start && bytes + span.len() > max_bytes {
+    for (at, size) in sizes.iter().enumerate() {
+        if at > start && bytes + size > max_bytes {
             parts.push(start..at);
             (start, bytes) = (at, 0);
         }
-        bytes += span.len();
+        bytes += size;
     }
-    if start < written.len() {
-        parts.push(start..written.len());
+    if start < sizes.len() {
+        parts.push(start..sizes.len());
     }
     parts
 }
@@ -102,70 +122,81 @@ fn split(written: &[Vec<u8>], max_bytes: usize) -> Vec<std::ops::Range<usize>> {
 /// What is written into the spans of one segment, made once.
 struct Splices<'i> {
     id: &'i str,
-    /// `{"type":"string","value":"ID"}`
-    attribute: String,
+    /// `{"type":"string","value":ID}`
+    value: String,
+    /// `"sentry.segment.id":VALUE,`
+    member: String,
+    /// `"attributes":{MEMBER},`
+    attributes: String,
 }
+
+/// One edit of a payload: this text in place of that range.
+type Edit<'e> = (u32, u32, &'e str);
 
 impl<'i> Splices<'i> {
     fn of(id: &'i str) -> Splices<'i> {
         let text = serde_json::Value::from(id);
-        Splices { id, attribute: format!("{{\"type\":\"string\",\"value\":{text}}}") }
+        let value = format!("{{\"type\":\"string\",\"value\":{text}}}");
+        let member = format!("\"sentry.segment.id\":{value},");
+        let attributes = format!("\"attributes\":{{\"sentry.segment.id\":{value}}},");
+        Splices { id, value, member, attributes }
     }
 
-    /// The span with its two fields set.
-    fn write(&self, span: &StoredSpan<'_>) -> Vec<u8> {
-        let is_segment = span.span_id == self.id;
-        let mut edits: [(u32, u32, String); 2] =
-            [self.flag(span, is_segment), self.attribute(span)];
-        // Two edits at most; where both insert at the same place either order is right.
-        edits.sort_by_key(|(start, ..)| *start);
-        let extra: usize = edits.iter().map(|(.., text)| text.len()).sum();
-        let mut out = Vec::with_capacity(span.payload.len() + extra);
+    fn size(&self, span: &StoredSpan<'_>) -> usize {
+        let added: usize = self.edits(span).iter().map(|(.., text)| text.len()).sum();
+        let removed: u32 = self.edits(span).iter().map(|(start, end, _)| end - start).sum();
+        span.payload.len() + added - removed as usize
+    }
+
+    /// Appends the span with its two fields set.
+    fn write(&self, span: &StoredSpan<'_>, out: &mut Vec<u8>) {
         let mut at = 0;
-        for (start, end, text) in &edits {
-            out.extend_from_slice(&span.payload[at..*start as usize]);
+        for (start, end, text) in self.edits(span) {
+            out.extend_from_slice(&span.payload[at..start as usize]);
             out.extend_from_slice(text.as_bytes());
-            at = *end as usize;
+            at = end as usize;
         }
         out.extend_from_slice(&span.payload[at..]);
-        out
     }
 
-    fn flag(&self, span: &StoredSpan<'_>, is_segment: bool) -> (u32, u32, String) {
-        match span.splice.is_segment {
-            FlagSplice::Replace { start, end } => (start, end, is_segment.to_string()),
-            FlagSplice::Insert { at } => (at, at, format!("\"is_segment\":{is_segment},")),
+    /// The two edits by position; where both insert at the same place either order is right.
+    fn edits(&self, span: &StoredSpan<'_>) -> [Edit<'_>; 2] {
+        let (flag, attribute) = (self.flag(span), self.attribute(span));
+        if flag.0 <= attribute.0 { [flag, attribute] } else { [attribute, flag] }
+    }
+
+    fn flag(&self, span: &StoredSpan<'_>) -> Edit<'_> {
+        let is_segment = span.span_id == self.id;
+        match (span.splice.is_segment, is_segment) {
+            (FlagSplice::Replace { start, end }, true) => (start, end, "true"),
+            (FlagSplice::Replace { start, end }, false) => (start, end, "false"),
+            (FlagSplice::Insert { at }, true) => (at, at, "\"is_segment\":true,"),
+            (FlagSplice::Insert { at }, false) => (at, at, "\"is_segment\":false,"),
         }
     }
 
-    fn attribute(&self, span: &StoredSpan<'_>) -> (u32, u32, String) {
-        let value = &self.attribute;
+    fn attribute(&self, span: &StoredSpan<'_>) -> Edit<'_> {
+        let without_comma = &self.member[..self.member.len() - 1];
+        let object = &self.attributes["\"attributes\":".len()..self.attributes.len() - 1];
         match span.splice.segment_id {
-            IdSplice::Keep => (0, 0, String::new()),
-            IdSplice::InsertAttributes { at } => {
-                (at, at, format!("\"attributes\":{{\"sentry.segment.id\":{value}}},"))
-            }
-            IdSplice::ReplaceAttributes { start, end } => {
-                (start, end, format!("{{\"sentry.segment.id\":{value}}}"))
-            }
-            IdSplice::InsertMember { at, empty } => {
-                let comma = if empty { "" } else { "," };
-                (at, at, format!("\"sentry.segment.id\":{value}{comma}"))
-            }
-            IdSplice::ReplaceMember { start, end } => (start, end, value.clone()),
+            IdSplice::Keep => (0, 0, ""),
+            IdSplice::InsertAttributes { at } => (at, at, &self.attributes),
+            IdSplice::ReplaceAttributes { start, end } => (start, end, object),
+            IdSplice::InsertMember { at, empty: true } => (at, at, without_comma),
+            IdSplice::InsertMember { at, empty: false } => (at, at, &self.member),
+            IdSplice::ReplaceMember { start, end } => (start, end, &self.value),
         }
     }
 }
 
 fn message(
     segment: &Segment<'_>,
-    id: &str,
-    spans: &[StoredSpan<'_>],
-    written: &[Vec<u8>],
+    splices: &Splices<'_>,
+    spans: &[Hashed<'_>],
+    bytes: usize,
     skip_enrichment: bool,
 ) -> Outgoing {
-    let flush_id = flush_id(segment, id, spans);
-    let bytes: usize = written.iter().map(|span| span.len() + 1).sum();
+    let flush_id = flush_id(segment, splices.id, spans);
     let mut payload = Vec::with_capacity(bytes + 96);
     payload.extend_from_slice(b"{\"flush_id\":\"");
     payload.extend_from_slice(flush_id.as_bytes());
@@ -174,14 +205,14 @@ fn message(
         payload.extend_from_slice(b"\"skip_enrichment\":true,");
     }
     payload.extend_from_slice(b"\"spans\":[");
-    for (at, span) in written.iter().enumerate() {
+    for (at, span) in spans.iter().enumerate() {
         if at > 0 {
             payload.push(b',');
         }
-        payload.extend_from_slice(span);
+        splices.write(span.stored, &mut payload);
     }
     payload.extend_from_slice(b"]}");
-    let offsets: Vec<Offset> = spans.iter().map(|span| span.offset).collect();
+    let offsets: Vec<Offset> = spans.iter().map(|span| span.stored.offset).collect();
     let headers = vec![
         ("flush_id", flush_id.clone()),
         ("reason", reason(segment.reason).to_owned()),
@@ -193,7 +224,7 @@ fn message(
 
 /// Of scope, segment id, span ids and payloads, in order; not of offsets, so that a copy of the
 /// same spans elsewhere carries the same id.
-fn flush_id(segment: &Segment<'_>, id: &str, spans: &[StoredSpan<'_>]) -> String {
+fn flush_id(segment: &Segment<'_>, id: &str, spans: &[Hashed<'_>]) -> String {
     let mut hash = Xxh3::new();
     let mut part = |bytes: &[u8]| {
         hash.update(&(bytes.len() as u64).to_le_bytes());
@@ -205,8 +236,8 @@ fn flush_id(segment: &Segment<'_>, id: &str, spans: &[StoredSpan<'_>]) -> String
     }
     part(id.as_bytes());
     for span in spans {
-        part(span.span_id.as_bytes());
-        part(&xxh3_128(span.payload).to_le_bytes());
+        part(span.stored.span_id.as_bytes());
+        part(&span.hash.to_le_bytes());
     }
     format!("{:032x}", hash.digest128())
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::segment::span::{Validate, parse};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// A segment of one body whose spans are these messages, at offsets from 10 on.
 fn encode_all(texts: &[&str], id: &str, max_bytes: usize) -> Encoded {
