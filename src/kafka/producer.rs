@@ -9,17 +9,17 @@ use super::settings;
 use super::trouble::Trouble;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::segment::hash::QuickMap;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// While something is in flight the client is served in slices, so that a wait ends when an
-/// acknowledgement arrives (the wrapper's own poll always waits its whole time).
+/// acknowledgement arrives.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// Clients that one process replaces at most. Each leaves its threads and memory behind; a new
@@ -133,7 +133,7 @@ pub struct Producer {
     /// The last one sends; the others are served until all that they sent is reported.
     clients: Vec<BaseProducer<Context>>,
     alone: bool,
-    open: HashMap<u64, Open>,
+    open: QuickMap<u64, Open>,
     outcomes: Vec<Outcome>,
     in_flight_bytes: u64,
     in_flight_messages: usize,
@@ -152,7 +152,7 @@ impl Producer {
             settings,
             clients: vec![client],
             alone: false,
-            open: HashMap::new(),
+            open: QuickMap::default(),
             outcomes: Vec::new(),
             in_flight_bytes: 0,
             in_flight_messages: 0,
@@ -208,23 +208,22 @@ impl Producer {
     /// as there is one.
     pub fn poll(&mut self, wait: Duration) -> Vec<Outcome> {
         let deadline = Instant::now() + wait;
-        self.serve(Duration::ZERO);
+        self.serve();
         while self.outcomes.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
+            // The wrapper's own waiting spins through its last millisecond.
             let idle = self.in_flight_messages == 0;
-            self.serve(if idle { left } else { SLICE.min(left) });
+            std::thread::sleep(if idle { left } else { SLICE.min(left) });
+            self.serve();
         }
         std::mem::take(&mut self.outcomes)
     }
 
-    fn serve(&mut self, wait: Duration) {
-        if let Some((last, others)) = self.clients.split_last() {
-            others.iter().for_each(|client| client.poll(Duration::ZERO));
-            last.poll(wait);
-        }
+    fn serve(&mut self) {
+        self.clients.iter().for_each(|client| client.poll(Duration::ZERO));
         self.take_reports();
     }
 

@@ -357,16 +357,6 @@ impl Held {
         slot.is_some_and(|slot| slot.get(ShardWord::Paused) == Paused::Memory as u64)
     }
 
-    /// How long until the next deadline, by the shard's clock.
-    pub fn until_due(&self, desk: &Desk<'_>) -> Option<Duration> {
-        if self.leaving {
-            return None;
-        }
-        let due = self.owned.as_ref()?.index.next_due()?;
-        let now = clock(desk, self.shard)?;
-        Some(Duration::from_millis(due.since(now).max(0) as u64))
-    }
-
     /// These chunks are done with: delivered (P8), or dropped by policy.
     pub fn mark(&mut self, chunks: &[ChunkRef], became: &Settled) {
         if let Some(owned) = &mut self.owned {

@@ -29,11 +29,13 @@ use held::Held;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-/// The longest sleep: bounds how late a moved deadline or a shard meant for us is seen.
-const SLEEP_MAX: Duration = Duration::from_millis(20);
+/// How often what is new is indexed, what is due is sent, what was acknowledged is settled. Each
+/// time has its price in calls to the store and in blocks that are read for a few of their chunks,
+/// so things are gathered for as long as nobody minds: it bounds how late a deadline is seen.
+const WORK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Bytes produced and not yet acknowledged, at most, counted raw (the client's queue is larger).
-const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
+const IN_FLIGHT_BYTES_MAX: u64 = 16 << 20;
 
 /// Between two early flushes: what was flushed must have time to be settled.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
@@ -43,9 +45,6 @@ const OUR_SHARE_MIN: u64 = 4;
 
 /// Without any acknowledgement for so long, the output is said to be away.
 const ACK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often the board is searched for shards meant for us.
-const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Everything a flusher has besides its shards; handed to the parts of a turn.
 struct Desk<'a> {
@@ -130,7 +129,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         },
         held: Vec::new(),
         flights: Flights::new(),
-        searched_at: Duration::ZERO,
+        worked_at: Duration::ZERO,
         made_room_at: Duration::ZERO,
         rebuilds: 0,
     });
@@ -146,25 +145,28 @@ struct Flusher<'a> {
     desk: Desk<'a>,
     held: Vec<Held>,
     flights: Flights,
-    searched_at: Duration,
+    worked_at: Duration,
     made_room_at: Duration,
     /// As counted on the board.
     rebuilds: u64,
 }
 
 impl Flusher<'_> {
-    /// One turn: take and let go, index, flush, settle, clean, sleep.
+    /// One turn: when it is time to work, take and let go, index, flush, settle, clean; until it is
+    /// time again, take acknowledgements.
     fn turn(&mut self) -> Result<()> {
         self.desk.berth.beat();
         let now = time::monotonic();
-        self.search(now);
-        if self.desk.store_backoff.is_over(now) {
-            let outcome = self.work(now);
-            self.sort(outcome)?;
+        if now.saturating_sub(self.worked_at) >= WORK_INTERVAL {
+            self.worked_at = now;
+            self.search(now);
+            if self.desk.store_backoff.is_over(now) {
+                let outcome = self.work(now);
+                self.sort(outcome)?;
+            }
+            self.report();
         }
-        self.report();
-        let wait = self.sleep_time(time::monotonic());
-        self.acknowledge(wait);
+        self.acknowledge((self.worked_at + WORK_INTERVAL).saturating_sub(time::monotonic()));
         self.look_at_kafka(time::monotonic());
         self.desk.producer.mend()
     }
@@ -211,10 +213,6 @@ impl Flusher<'_> {
 
     /// Takes free shards that are meant for us; marks those that are not any more.
     fn search(&mut self, now: Duration) {
-        if now.saturating_sub(self.searched_at) < SEARCH_INTERVAL {
-            return;
-        }
-        self.searched_at = now;
         let berth = self.desk.berth;
         let stopping = berth.stopping();
         for held in &mut self.held {
@@ -270,6 +268,10 @@ impl Flusher<'_> {
                 round::start(&mut self.desk, held, &mut self.flights, due)?;
                 self.desk.berth.beat();
             }
+        }
+        // Where there is more than may be in flight, each shard is the first in turn.
+        if !self.held.is_empty() {
+            self.held.rotate_left(1);
         }
         Ok(())
     }
@@ -329,22 +331,6 @@ impl Flusher<'_> {
             let why = format!("nothing was acknowledged for {} s", stuck.as_secs());
             self.desk.trouble(&Trouble { state: State::Away, why });
         }
-    }
-
-    /// Until the next deadline or the next look at the board, whichever is sooner. Clocks run
-    /// at the speed of the monotonic clock at most.
-    fn sleep_time(&self, now: Duration) -> Duration {
-        let longest = SLEEP_MAX.min((self.searched_at + SEARCH_INTERVAL).saturating_sub(now));
-        if !self.desk.store_backoff.is_over(now) {
-            return SLEEP_MAX;
-        }
-        if self.held.iter().any(|held| held.is_behind(&self.desk)) {
-            return Duration::ZERO;
-        }
-        if self.flights.bytes() >= IN_FLIGHT_BYTES_MAX || !self.desk.kafka_backoff.is_over(now) {
-            return longest;
-        }
-        self.held.iter().filter_map(|held| held.until_due(&self.desk)).fold(longest, Duration::min)
     }
 
     // --- the board ---
