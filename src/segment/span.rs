@@ -4,6 +4,8 @@
 //! `attributes."sentry.segment.id"`) is remembered as [`Splice`] positions, so that
 //! encoding never parses JSON again.
 
+mod scan;
+
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -82,6 +84,14 @@ pub fn parse(payload: &[u8], validate: Validate) -> Result<Span<'_>, Reject> {
         return reject(format!("{} bytes are too much for a span", payload.len()));
     }
     let text = std::str::from_utf8(payload).or_else(|why| reject(format!("not UTF-8: {why}")))?;
+    match scan::span(text, validate) {
+        Some(span) => Ok(span),
+        None => parse_carefully(text, validate),
+    }
+}
+
+/// The whole truth about a message, as serde_json sees it.
+fn parse_carefully(text: &str, validate: Validate) -> Result<Span<'_>, Reject> {
     let mut json = serde_json::Deserializer::from_str(text);
     let fields = Fields::deserialize(&mut json).or_else(|why| reject(why.to_string()))?;
     json.end().or_else(|why| reject(why.to_string()))?;
