@@ -195,15 +195,11 @@ impl Packer {
 
     fn close(&mut self) {
         let at = self.stored.len();
-        match compress(&self.raw, self.compression) {
-            Some(packed) => {
-                self.stored.push(ZSTD);
-                self.stored.extend_from_slice(&packed);
-            }
-            None => {
-                self.stored.push(PLAIN);
-                self.stored.extend_from_slice(&self.raw);
-            }
+        self.stored.push(ZSTD);
+        if !compress(&self.raw, self.compression, &mut self.stored) {
+            self.stored.truncate(at);
+            self.stored.push(PLAIN);
+            self.stored.extend_from_slice(&self.raw);
         }
         self.blocks.push(Block {
             at: at as u32,
@@ -229,17 +225,22 @@ impl Packer {
     }
 }
 
-/// `None` where compression is off, fails, or gains nothing.
-fn compress(raw: &[u8], compression: Compression) -> Option<Vec<u8>> {
-    let Compression::Zstd(level) = compression else { return None };
-    COMPRESSOR.with_borrow_mut(|slot| {
+/// Appends to `out`; false where compression is off, fails, or gains nothing.
+fn compress(raw: &[u8], compression: Compression, out: &mut Vec<u8>) -> bool {
+    let Compression::Zstd(level) = compression else { return false };
+    let start = out.len();
+    // What would not be smaller is not wanted.
+    out.resize(start + raw.len(), 0);
+    let packed = COMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {
             *slot = Compressor::new(level).ok();
         }
         let compressor = slot.as_mut()?;
         compressor.set_compression_level(level).ok()?;
-        compressor.compress(raw).ok().filter(|packed| packed.len() < raw.len())
-    })
+        compressor.compress_to_buffer(raw, &mut out[start..]).ok()
+    });
+    out.truncate(start + packed.unwrap_or(0));
+    packed.is_some()
 }
 
 fn put_header(header: &Header) -> Vec<u8> {
