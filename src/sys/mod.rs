@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod lock;
+pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod random;

@@ -15,7 +15,7 @@ pub use repeats::Repeats;
 use crate::board::words::{DaemonWord, Kind, WaitingFor, WorkerWord};
 use crate::board::{Board, WorkerSlot};
 use crate::error::Kind as ErrorKind;
-use crate::sys::{process, signal, time};
+use crate::sys::{memory, process, signal, time};
 
 /// A worker is taken before the supervisor when memory runs out.
 const OOM_SCORE: i32 = 500;
@@ -89,6 +89,7 @@ pub fn birth(
     }
     process::unset(&NOT_FOR_WORKERS);
     process::set_name(&name);
+    memory::tune_allocator();
     if let Err(why) = process::volunteer_for_oom(OOM_SCORE) {
         log::debug!("{name} cannot raise its oom_score_adj: {why}");
     }
