@@ -35,7 +35,9 @@ use std::time::Duration;
 const WORK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Bytes produced and not yet acknowledged, at most, counted raw (the client's queue is larger).
-const IN_FLIGHT_BYTES_MAX: u64 = 16 << 20;
+/// An idempotent client may have five requests of a MB on their way to a partition; while it has
+/// more to send than that, its thread spins.
+const IN_FLIGHT_BYTES_MAX: u64 = 4 << 20;
 
 /// Between two early flushes: what was flushed must have time to be settled.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
@@ -130,6 +132,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         held: Vec::new(),
         flights: Flights::new(),
         worked_at: Duration::ZERO,
+        is_full: false,
         made_room_at: Duration::ZERO,
         rebuilds: 0,
     });
@@ -146,6 +149,8 @@ struct Flusher<'a> {
     held: Vec<Held>,
     flights: Flights,
     worked_at: Duration,
+    /// As much is in flight as may be.
+    is_full: bool,
     made_room_at: Duration,
     /// As counted on the board.
     rebuilds: u64,
@@ -157,7 +162,7 @@ impl Flusher<'_> {
     fn turn(&mut self) -> Result<()> {
         self.desk.berth.beat();
         let now = time::monotonic();
-        if now.saturating_sub(self.worked_at) >= WORK_INTERVAL {
+        if self.is_time(now) {
             self.worked_at = now;
             self.search(now);
             if self.desk.store_backoff.is_over(now) {
@@ -169,6 +174,12 @@ impl Flusher<'_> {
         self.acknowledge((self.worked_at + WORK_INTERVAL).saturating_sub(time::monotonic()));
         self.look_at_kafka(time::monotonic());
         self.desk.producer.mend()
+    }
+
+    /// It is time to work, or there is room again for what could not be sent.
+    fn is_time(&self, now: Duration) -> bool {
+        now.saturating_sub(self.worked_at) >= WORK_INTERVAL
+            || (self.is_full && self.flights.bytes() < IN_FLIGHT_BYTES_MAX / 2)
     }
 
     /// Sorts what failed, once: the store is away (try again), or this cannot go on.
@@ -255,6 +266,7 @@ impl Flusher<'_> {
 
     /// Starts rounds until nothing is due or enough is in flight.
     fn flush(&mut self) -> Result<()> {
+        self.is_full = false;
         if !self.desk.kafka_backoff.is_over(time::monotonic()) {
             return Ok(());
         }
@@ -269,6 +281,7 @@ impl Flusher<'_> {
                 self.desk.berth.beat();
             }
         }
+        self.is_full = self.flights.bytes() >= IN_FLIGHT_BYTES_MAX;
         // Where there is more than may be in flight, each shard is the first in turn.
         if !self.held.is_empty() {
             self.held.rotate_left(1);
