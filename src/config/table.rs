@@ -150,7 +150,7 @@ pub static TABLE: &[Row] = &[
 
     row("max-batch-size", kind!(Count max_batch_size 1, 100_000), "1000", Reload,
         "spans of one shard that are appended together"),
-    row("max-batch-bytes", kind!(Size max_batch_bytes KIB, 256 * MIB), "1MiB", Reload,
+    row("max-batch-bytes", kind!(Size max_batch_bytes KIB, 256 * MIB), "4MiB", Reload,
         "bytes of one shard that are appended together"),
     row("max-batch-time-ms", kind!(Millis max_batch_time 1, 60_000), "100", Reload,
         "time that a batch may wait to fill"),
