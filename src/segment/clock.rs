@@ -57,6 +57,10 @@ impl Clock {
 
     /// Backpressure holds the shard (or lets go): frozen time does not count.
     pub fn freeze(&mut self, frozen: bool, now: Duration) {
+        // Said again and again: starting anew each time would lose a fraction each time.
+        if frozen == self.frozen {
+            return;
+        }
         self.stand(now);
         self.frozen = frozen;
         self.run_if_free(now);
@@ -126,6 +130,15 @@ mod tests {
         assert_eq!(clock.read(at(51)), Some(EventMs(4000)));
         clock.behind(at(52));
         assert_eq!(clock.read(at(60)), Some(EventMs(5000)));
+    }
+
+    #[test]
+    fn being_told_to_flow_again_and_again_loses_no_time() {
+        let mut clock = Clock::resume(Some(EventMs(0)));
+        clock.caught_up(at(0));
+        let turns = (0..1000).map(|turn| Duration::from_micros(turn * 900));
+        turns.for_each(|now| clock.freeze(false, now));
+        assert_eq!(clock.read(at(1)), Some(EventMs(1000)));
     }
 
     #[test]
