@@ -87,7 +87,7 @@ pub struct Generated {
 pub struct Random(u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -97,12 +97,12 @@ impl Random {
 
     /// 0..below, for a `below` of at least 1.
     pub fn below(&mut self, below: u64) -> u64 {
-        self.next() % below.max(1)
+        self.bits() % below.max(1)
     }
 
     /// 0.0..1.0
     fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     pub fn chance(&mut self, share: f64) -> bool {
@@ -186,7 +186,7 @@ impl Generator {
         let mut tree: Vec<(u64, u64)> = Vec::new();
         let mut project = trace.project;
         for nth in 0..trace.spans {
-            let id = self.random.next();
+            let id = self.random.bits();
             let turns = trace.is_split && nth == trace.spans / 2 && nth > 0;
             let parent = choose_parent(&mut self.random, &tree, &trace, self.shape.depth);
             let depth = parent.map_or(0, |at| tree[at].1 + 1);
@@ -217,7 +217,7 @@ impl Generator {
     fn new_trace(&mut self) -> Trace {
         let begins_us = self.next_begins_us();
         let (shape, random) = (&self.shape, &mut self.random);
-        let id = format!("{:016x}{:016x}", random.next(), random.next());
+        let id = format!("{:016x}{:016x}", random.bits(), random.bits());
         let (low, high) = LASTS_MS;
         Trace {
             id,

@@ -72,7 +72,7 @@ fn attributes(
         ("thread.id", "integer", random.below(64).to_string()),
         ("db.rows", "double", format!("{}.5", random.below(1000))),
         ("sentry.sampled", "boolean", random.chance(0.9).to_string()),
-        ("user.id", "string", format!("\"user-{:08x}\"", random.next() as u32)),
+        ("user.id", "string", format!("\"user-{:08x}\"", random.bits() as u32)),
         ("sentry.release", "string", quoted("backend@24.11.3+5f1b8c2")),
         ("sentry.environment", "string", quoted("production")),
     ]
