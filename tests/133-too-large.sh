@@ -32,5 +32,6 @@ letters = [json.loads(line) for line in open(sys.argv[1])]
 large = [line.rstrip("\n") for line in open(sys.argv[2])]
 assert sorted(letter["value"] or "" for letter in letters) == ["", large[0]], "payloads"
 assert all("too large" in letter["headers"]["spanbufd-reason"] for letter in letters)
+assert sorted(letter["key"] for letter in letters) == ["t30000", "t60000"], "keys"
 assert sorted(int(letter["headers"]["spanbufd-offset"]) for letter in letters) == [90, 91]
 EOF

@@ -19,6 +19,6 @@ INSTANCE=second GROUP=second IN=other
 start_spanbufd
 ended 78
 grep -q 'namespace of its own' "$TMP/log" || fail "no remedy in the log"
-DAEMON=$first INSTANCE=$ID
+DAEMON=$first INSTANCE=$ID GROUP=$ID IN=in-$ID
 board_says 'd["health"]' healthy || fail "the first one was disturbed"
 stop_spanbufd

@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 pub mod assemble;
+pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod generate;
 pub mod log;
 pub mod out;
+pub mod redrive;
 pub mod reload;
 pub mod run;
 pub mod status;
@@ -34,6 +36,8 @@ const COMMANDS: &[Row] = &[
     Row { name: "run", run: run::run, help: "run the daemon" },
     Row { name: "check", run: check::run, help: "validate and show the effective configuration" },
     Row { name: "status", run: status::run, help: "show what a running daemon does" },
+    Row { name: "audit", run: audit::run, help: "explain the books from Kafka and Redis" },
+    Row { name: "redrive", run: redrive::run, help: "put dead letters that parse by now back" },
     Row { name: "reload", run: reload::run, help: "have a running daemon read its configuration" },
     Row { name: "assemble", run: assemble::run, help: "spans on standard input to segments" },
     Row { name: "generate", run: generate::run, help: "make spans for tests and benchmarks" },

@@ -235,6 +235,21 @@ impl Consumer {
         Ok(consumer)
     }
 
+    /// The partitions that the topic has.
+    pub fn partitions(&self, wait: Duration) -> Result<Vec<ShardId>> {
+        let doing = "ask for the partitions of";
+        let metadata = self
+            .inner
+            .fetch_metadata(Some(&self.topic), wait)
+            .map_err(|why| self.error(doing, why))?;
+        let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let shards: Vec<ShardId> = found.map(|found| ShardId(found.id() as u32)).collect();
+        match shards.is_empty() {
+            true => Err(Error::temporary(format!("topic {} is not there", self.topic))),
+            false => Ok(shards),
+        }
+    }
+
     fn assign_fixed(&self, partitions: &[u32]) -> KafkaResult<()> {
         let shards: Vec<ShardId> = partitions.iter().copied().map(ShardId).collect();
         let mut list = self.list(&shards);

@@ -56,6 +56,8 @@ pub enum Outcome {
 /// A message to send.
 pub struct Letter<'a> {
     pub topic: &'a str,
+    /// `None`: chosen by the key.
+    pub partition: Option<u32>,
     pub key: Option<&'a [u8]>,
     pub payload: Option<&'a [u8]>,
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
@@ -169,6 +171,7 @@ impl Producer {
         );
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
             BaseRecord::with_opaque_to(letter.topic, ticket as usize).headers(headers);
+        record.partition = letter.partition.map(|number| number as i32);
         record.key = letter.key;
         record.payload = letter.payload;
         let Some(client) = self.clients.last() else { return Ok(Sent::Full) };

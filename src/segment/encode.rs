@@ -254,14 +254,12 @@ pub fn reason(reason: Reason) -> &'static str {
     }
 }
 
-/// The half-open ranges that `offsets` make, for a header: `3:100-105,107-108`. What does not
-/// fit into `max_bytes` is cut at a comma and ends in `…`.
+/// The half-open ranges that `offsets` make in their order, for a header: `3:107-108,100-105`. So
+/// a reader knows the offset of each span. What does not fit into `max_bytes` is left out from the
+/// end, and `…` stands for it.
 pub fn source(shard: ShardId, offsets: &[Offset], max_bytes: usize) -> String {
-    let mut sorted = offsets.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
     let mut text = format!("{shard}:");
-    let mut ranges = sorted.chunk_by(|one, next| one.0.checked_add(1) == Some(next.0)).peekable();
+    let mut ranges = offsets.chunk_by(|one, next| one.0.checked_add(1) == Some(next.0)).peekable();
     while let Some(range) = ranges.next() {
         let (Some(first), Some(last)) = (range.first(), range.last()) else { continue };
         let comma = if text.ends_with(':') { "" } else { "," };

@@ -88,8 +88,16 @@ start_spanbufd() {
 # balanced: in every shard all that entered the buffer is accounted for.
 balanced() { board_says '[x["shard"] for x in s if x["unaccounted"] != 0]' '[]'; }
 
-# stop_spanbufd [SECONDS]: the books balance; then status 0, no child and no board left, and no word
-# in the log that must not be there.
+# audit [options…]: of the daemon that was started last.
+audit() {
+    "$SPANBUFD" audit --bootstrap-servers "$BOOTSTRAP" --input-topic "$IN" \
+        --group-id "${GROUP:-$ID}" --namespace "${NAMESPACE:-$ID}" \
+        --redis-url "redis+unix://$REDIS_SOCKET" "$@"
+}
+
+# stop_spanbufd [SECONDS]: the books balance; then status 0, no child and no board left, no word in
+# the log that must not be there, and an audit that finds nothing. Without Redis there are no books;
+# a test that has just broken them sets NO_AUDIT.
 stop_spanbufd() {
     alive "$DAEMON" || fail "the daemon was gone before it was stopped"
     wait_until 10 balanced
@@ -102,6 +110,8 @@ stop_spanbufd() {
     for child in $children; do gone "$child" || fail "child $child is left"; done
     [ ! -e "/dev/shm/spanbufd.$INSTANCE" ] || fail "the board is left in /dev/shm"
     if grep -E 'panicked|not yet implemented|BUG' "$TMP/log"; then fail "forbidden word"; fi
+    [ -n "${NO_AUDIT:-}" ] || ! redis_answers || audit >"$TMP/audit" 2>&1 ||
+        { cat "$TMP/audit"; fail "the audit found something"; }
 }
 
 # ended STATUS: the daemon has ended by itself, with this status.

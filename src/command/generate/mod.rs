@@ -191,7 +191,13 @@ impl Sink {
         let ticket = self.next;
         self.next += 1;
         let topic = self.topic.clone();
-        let letter = Letter { topic: &topic, key: Some(key), payload: Some(payload), headers: &[] };
+        let letter = Letter {
+            topic: &topic,
+            partition: None,
+            key: Some(key),
+            payload: Some(payload),
+            headers: &[],
+        };
         loop {
             match self.producer.send(ticket, &letter)? {
                 Sent::Queued => break,

@@ -151,10 +151,10 @@ fn the_flush_id_follows_from_the_content() {
 }
 
 #[test]
-fn the_source_names_ranges_and_is_bounded() {
+fn the_source_names_ranges_in_the_order_of_the_spans_and_is_bounded() {
     let offsets = |list: &[i64]| list.iter().copied().map(Offset).collect::<Vec<_>>();
-    let text = source(ShardId(3), &offsets(&[107, 100, 101, 102, 101]), 1024);
-    assert_eq!(text, "3:100-103,107-108");
+    let text = source(ShardId(3), &offsets(&[107, 100, 101, 102, 105]), 1024);
+    assert_eq!(text, "3:107-108,100-103,105-106");
     let many: Vec<Offset> = (0..1000).map(|n| Offset(n * 2)).collect();
     let cut = source(ShardId(3), &many, 100);
     assert!(cut.len() <= 103 && cut.ends_with('…'), "{cut}");

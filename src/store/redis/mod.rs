@@ -6,6 +6,7 @@
 
 mod link;
 mod parse;
+mod view;
 
 use super::keys;
 use super::{
@@ -19,6 +20,7 @@ use crate::segment::index::BatchMarks;
 use crate::segment::{BatchId, Offset, ShardId};
 use link::{Command, Link, Reply};
 use parse::hex;
+pub use view::ShardKeys;
 
 /// A script file, loaded once per server and again after NOSCRIPT.
 #[derive(Clone, Copy)]
@@ -47,6 +49,8 @@ pub struct RedisStore {
     /// Digests by script, for the connection that they were loaded on.
     digests: Vec<String>,
     loaded_on: u64,
+    /// For those who look: no script is loaded, so none can be called.
+    looks_only: bool,
 }
 
 /// Memory of the server: what it uses, and its `maxmemory` (0: no limit).
@@ -67,7 +71,13 @@ impl RedisStore {
             ttl_s: config.redis_ttl.as_secs().max(1).to_string(),
             digests: Vec::new(),
             loaded_on: 0,
+            looks_only: false,
         })
+    }
+
+    /// For calls that read and no others; see `view.rs`.
+    pub fn open_to_look(config: &Config) -> Result<RedisStore> {
+        Ok(RedisStore { looks_only: true, ..RedisStore::open(config)? })
     }
 
     /// What INFO says of the server's memory.
@@ -92,7 +102,7 @@ impl RedisStore {
     /// On every new connection: the server must not evict our keys, and must know our scripts.
     fn prepare(&mut self) -> Result<()> {
         self.link.connect()?;
-        if self.loaded_on == self.link.connections {
+        if self.looks_only || self.loaded_on == self.link.connections {
             return Ok(());
         }
         let info = self.info()?;

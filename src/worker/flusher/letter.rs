@@ -43,7 +43,8 @@ pub fn send_reject(
     headers.push(("spanbufd-timestamp-ms", Some(timestamp.as_bytes())));
     // A letter that the broker refuses for its size goes without its payload.
     let payload = reject.payload.filter(|payload| payload.len() < desk.letter_refused_bytes);
-    let letter = Letter { topic: &topic, key: reject.key, payload, headers: &headers };
+    let letter =
+        Letter { topic: &topic, partition: None, key: reject.key, payload, headers: &headers };
     flight.became.dead_letters += 1;
     post(desk, flights, flight, &letter, true);
 }
@@ -67,16 +68,19 @@ pub fn send_too_large(
         flight.became.dropped += 1;
         return;
     };
+    // Of a span that was parsed only the payload is kept; keys are made of its trace.
+    let trace = segment.bodies.first().map(|body| body.trace_id.as_bytes());
     let spans = segment.bodies.iter().flat_map(|body| &body.spans);
     let span = spans.into_iter().find(|span| span.offset == offset).map(|span| span.payload);
-    let headers: [(&str, Option<&[u8]>); 4] = [
+    let headers: [(&str, Option<&[u8]>); 5] = [
         ("spanbufd-reason", Some(reason.as_bytes())),
         ("spanbufd-topic", Some(desk.config.input_topic.as_bytes())),
         ("spanbufd-partition", Some(shard.as_bytes())),
         ("spanbufd-offset", Some(at.as_bytes())),
+        ("spanbufd-timestamp-ms", Some(b"")),
     ];
     let payload = span.filter(|payload| payload.len() < desk.letter_refused_bytes);
-    let letter = Letter { topic: &topic, key: None, payload, headers: &headers };
+    let letter = Letter { topic: &topic, partition: None, key: trace, payload, headers: &headers };
     flight.became.dead_letters += 1;
     post(desk, flights, flight, &letter, true);
 }

@@ -176,8 +176,13 @@ fn send_message(
     let headers: Vec<(&str, Option<&[u8]>)> =
         message.headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
     let topic = desk.config.output_topic.clone();
-    let letter =
-        Letter { topic: &topic, key: None, payload: Some(&message.payload), headers: &headers };
+    let letter = Letter {
+        topic: &topic,
+        partition: None,
+        key: None,
+        payload: Some(&message.payload),
+        headers: &headers,
+    };
     flight.became.delivered += message.offsets.len() as u64;
     post(desk, flights, flight, &letter, false);
 }
