@@ -9,6 +9,10 @@ cd /boot-test || exit 1
 failed=0
 export HOME=/root
 
+# Longer than it takes to produce the spans: a machine without KVM is slow.
+patience=2
+systemd-detect-virt --container --quiet || patience=15
+
 # step WORDS FUNCTION: runs it in a subshell with -e; its output is shown if it fails.
 step() {
     began=$(date +%s)
@@ -49,15 +53,18 @@ board_says() { [ "$(board "$1" "$2")" = "$3" ]; }
 drop_in() {
     mkdir -p "/etc/systemd/system/$1.d"
     printf '[Service]\n%s\n' "$3" >"/etc/systemd/system/$1.d/$2.conf"
-    systemctl daemon-reload
+    reload_units
 }
+
+# A slow machine may not answer within the bus's time; asking again does no harm.
+reload_units() { systemctl daemon-reload || systemctl daemon-reload; }
 
 # through INSTANCE BOOTSTRAP IN OUT SEED: spans go in and come out whole; the topic may hold more.
 through() {
-    spanbufd generate --traces 50 --seed "$5" >"in.$5"
+    spanbufd generate --traces 30 --seed "$5" >"in.$5"
     cat "in.$5" >>"all.$1"
     ./testkit produce "$2" "$3" <"in.$5"
-    until_true 90 all_out "$1" "$2" "$4"
+    until_true 240 all_out "$1" "$2" "$4"
 }
 # all_out INSTANCE BOOTSTRAP OUT
 all_out() {
@@ -106,7 +113,8 @@ servers() {
 configure() {
     {
         printf 'bootstrap-servers = %s\n' "$(head -n 1 mock.out)"
-        printf 'input-topic = in\noutput-topic = out\nroot-timeout = 1\ntimeout = 2\n'
+        printf 'input-topic = in\noutput-topic = out\nroot-timeout = %s\n' "$patience"
+        printf 'timeout = %s\n' $((patience + 2))
         printf 'kafka-consumer = session.timeout.ms=6000\n'
         printf 'kafka-consumer = heartbeat.interval.ms=1000\n'
     } >>/etc/spanbufd/spanbufd.conf
@@ -166,7 +174,7 @@ no_secret_anywhere() {
 
 reload_is_taken() {
     before=$(pid_of spanbufd)
-    sed -i 's/^root-timeout = .*/root-timeout = 1.5/' /etc/spanbufd/spanbufd.conf
+    sed -i "s/^root-timeout = .*/root-timeout = $patience.5/" /etc/spanbufd/spanbufd.conf
     systemctl reload spanbufd
     board_says default 'd["daemon"]["generation"]' 2
     [ "$(pid_of spanbufd)" = "$before" ]
@@ -193,17 +201,17 @@ worker_is_replaced() {
 }
 
 hung_supervisor() {
-    drop_in spanbufd.service watchdog 'WatchdogSec=5s
+    drop_in spanbufd.service watchdog 'WatchdogSec=10s
 RestartSec=1s'
     systemctl restart spanbufd
     before=$(pid_of spanbufd)
     kill -STOP "$before"
-    until_true 40 said spanbufd 'Watchdog timeout'
-    until_true 40 state spanbufd active
+    until_true 90 said spanbufd 'Watchdog timeout'
+    until_true 90 state spanbufd active
     [ "$(pid_of spanbufd)" != "$before" ]
     [ "$(show spanbufd NRestarts)" = 1 ]
     rm -r /etc/systemd/system/spanbufd.service.d
-    systemctl daemon-reload
+    reload_units
     systemctl restart spanbufd
     through default "$(head -n 1 mock.out)" in out 3
 }
@@ -215,7 +223,7 @@ memory_exhausted() {
     before=$(pid_of spanbufd)
     kills=$(said_count 'signal 9')
     systemctl set-property --runtime spanbufd \
-        "MemoryMax=$(($(show spanbufd MemoryCurrent) / 2))"
+        "MemoryMax=$(($(show spanbufd MemoryCurrent) * 85 / 100))"
     until_true 60 more_said "$kills" 'signal 9'
     systemctl set-property --runtime spanbufd MemoryMax=infinity
     until_true 60 board_says default 'd["health"]' healthy
@@ -235,7 +243,7 @@ instance_by_socket() {
     chmod 640 /etc/spanbufd/b.conf
     mkdir -p /etc/systemd/system/spanbufd@.service.d
     cp /usr/share/doc/spanbufd/examples/redis-socket.conf /etc/systemd/system/spanbufd@.service.d/
-    systemctl daemon-reload
+    reload_units
     systemctl enable --now spanbufd@b
     through b "$(head -n 1 mock.out)" bin bout 5
 }
@@ -246,7 +254,7 @@ tls_to_kafka() {
     {
         printf 'bootstrap-servers = %s\ninput-topic = tin\noutput-topic = tout\n' "$TLS"
         printf 'kafka = security.protocol=SSL\nkafka = ssl.ca.location=/etc/spanbufd/ca.pem\n'
-        printf 'namespace = tls\ngroup-id = tls\nroot-timeout = 1\ntimeout = 2\n'
+        printf 'namespace = tls\ngroup-id = tls\nroot-timeout = 2\ntimeout = 4\n'
     } >/etc/spanbufd/tls.conf
     systemctl start spanbufd@tls
     ./testkit create-topic "$PLAIN" tin 2
@@ -309,7 +317,7 @@ purged() {
     dpkg -P spanbufd
     rm -rf /etc/systemd/system/spanbufd@.service.d
     files | diff files.before - || fail "files are left, or missing"
-    systemctl daemon-reload
+    reload_units
     systemctl list-units --all --no-legend 'spanbufd*' >units
     never grep . units
 }
