@@ -5,9 +5,12 @@
 
 #[path = "kit/random.rs"]
 mod random;
+#[path = "kit/redis.rs"]
+#[allow(dead_code)]
+mod redis;
 
 use random::Random;
-use spanbufd::config::Config;
+use redis::Redis;
 use spanbufd::segment::batch::{self, Batch, Compression, Place};
 use spanbufd::segment::chunk::Draft;
 use spanbufd::segment::index::{BatchMarks, Marks};
@@ -15,66 +18,12 @@ use spanbufd::segment::span::{Validate, parse};
 use spanbufd::segment::{BatchId, EventMs, Offset, ShardId};
 use spanbufd::store::books::Settled;
 use spanbufd::store::memory::MemoryStore;
-use spanbufd::store::redis::RedisStore;
 use spanbufd::store::{
     Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, Store,
 };
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SHARD: ShardId = ShardId(3);
-
-/// A redis-server that ends with the test.
-struct Redis {
-    folder: PathBuf,
-    child: Child,
-}
-
-impl Redis {
-    fn start(name: &str) -> Redis {
-        let folder = std::env::temp_dir().join(format!("spanbufd-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(folder.join("redis.sock"))
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        let redis = Redis { folder, child };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while redis.cli(&["ping"]) != "PONG" {
-            assert!(Instant::now() < deadline, "redis-server does not answer");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        redis
-    }
-
-    fn cli(&self, words: &[&str]) -> String {
-        let socket = self.folder.join("redis.sock");
-        let out = Command::new("redis-cli").arg("-s").arg(socket).args(words).output().unwrap();
-        String::from_utf8_lossy(&out.stdout).trim().to_owned()
-    }
-
-    fn store(&self) -> RedisStore {
-        let socket = self.folder.join("redis.sock");
-        let redis_url = format!("redis+unix://{}", socket.display());
-        RedisStore::open(&Config { redis_url, ..Config::default() }).unwrap()
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
 
 fn identity() -> Identity {
     Identity { cluster: "c".into(), topic: "t".into(), group: "g".into() }

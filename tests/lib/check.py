@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Compares what went in with what came out, span by span.
 
-usage: check.py INPUT OUTPUT [--invalid DEAD] [--doubled N] [--split N]
+usage: check.py INPUT OUTPUT [--consumed] [--invalid DEAD] [--doubled N] [--split N]
 
-INPUT holds the produced messages, one a line; OUTPUT and DEAD what `testkit consume` printed. Every
-span of INPUT must be in OUTPUT at least once, unchanged but for the two fields that are set, and no
-other span may be there; a message that is no span must be in DEAD. At most --doubled spans (default
-0) may come more than once; identical copies in INPUT count once. A trace of one project may be in
-several segments only when it has several roots; at most --split traces (default 0) break that.
-Prints one line of counts; status 1 when a rule is broken.
+INPUT holds the produced messages, one a line, or with --consumed what `testkit consume` printed of
+them, as OUTPUT and DEAD do. Every span of INPUT must be in OUTPUT at least once, unchanged but for
+the two fields that are set, and no other span may be there; a message that is no span must be in
+DEAD. At most --doubled spans (default 0) may come more than once; identical copies in INPUT count
+once. A trace of one project may be in several segments only when it has several roots; at most
+--split traces (default 0) break that. Prints one line of counts; status 1 when a rule is broken.
 """
 import argparse
 import collections
@@ -39,59 +39,92 @@ def bare(span):
     return json.dumps(span, sort_keys=True)
 
 
-def main():
+def lines(path, consumed):
+    """The messages of a file: its lines, or the values in them."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)["value"] if consumed else line.rstrip("\n")
+
+
+class Input:
+    """What was produced: the spans, the rest, and how many roots each trace has."""
+
+    def __init__(self, path, consumed):
+        self.spans, self.bad = set(), collections.Counter()
+        self.roots = collections.Counter()
+        for line in lines(path, consumed):
+            span = is_span(line)
+            if span is None:
+                self.bad[line] += 1
+                continue
+            key = bare(span)
+            is_root = span.get("parent_span_id") is None or span.get("is_segment")
+            if key not in self.spans and is_root:
+                self.roots[(span["project_id"], span["trace_id"])] += 1
+            self.spans.add(key)
+
+
+class Output:
+    """What was delivered: how often each span and each flush came, and in which segments."""
+
+    def __init__(self, path):
+        self.seen, self.flushes = collections.Counter(), collections.Counter()
+        self.flushes_of = collections.defaultdict(set)
+        self.segments_of = collections.defaultdict(set)
+        self.wrong = 0
+        for line in lines(path, True):
+            message = json.loads(line)
+            self.flushes[message["flush_id"]] += 1
+            for span in message["spans"]:
+                self.add(span, message["flush_id"])
+
+    def add(self, span, flush_id):
+        key = bare(span)
+        self.seen[key] += 1
+        self.flushes_of[key].add(flush_id)
+        segment = span["attributes"]["sentry.segment.id"]["value"]
+        self.segments_of[(span["project_id"], span["trace_id"])].add(segment)
+        self.wrong += span["is_segment"] != (span["span_id"] == segment)
+
+    def split(self, roots):
+        return sum(len(ids) > max(1, roots[trace]) for trace, ids in self.segments_of.items())
+
+
+def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("input")
     parser.add_argument("output")
+    parser.add_argument("--consumed", action="store_true")
     parser.add_argument("--invalid")
     parser.add_argument("--doubled", type=int, default=0)
     parser.add_argument("--split", type=int, default=0)
-    args = parser.parse_args()
+    return parser.parse_args()
 
-    wanted, bad, roots = set(), collections.Counter(), collections.Counter()
-    for line in open(args.input, encoding="utf-8"):
-        line = line.rstrip("\n")
-        span = is_span(line)
-        if span is None:
-            bad[line] += 1
-            continue
-        key = bare(span)
-        if key not in wanted and (span.get("parent_span_id") is None or span.get("is_segment")):
-            roots[(span["project_id"], span["trace_id"])] += 1
-        wanted.add(key)
 
-    seen, flushes, segments = collections.Counter(), collections.Counter(), 0
-    parts = collections.defaultdict(set)
-    wrong = 0
-    for line in open(args.output, encoding="utf-8"):
-        message = json.loads(json.loads(line)["value"])
-        segments += 1
-        flushes[message["flush_id"]] += 1
-        for span in message["spans"]:
-            seen[bare(span)] += 1
-            segment = span["attributes"]["sentry.segment.id"]["value"]
-            parts[(span["project_id"], span["trace_id"])].add(segment)
-            wrong += span["is_segment"] != (span["span_id"] == segment)
-
-    lost = len(wanted - set(seen))
-    invented = len(set(seen) - wanted)
-    doubled = sum(count - 1 for count in seen.values())
-    split = sum(len(ids) > max(1, roots[trace]) for trace, ids in parts.items())
+def main():
+    args = arguments()
+    given, out = Input(args.input, args.consumed), Output(args.output)
+    lost = len(given.spans - set(out.seen))
+    invented = len(set(out.seen) - given.spans)
+    doubled = sum(count - 1 for count in out.seen.values())
+    otherwise = sum(len(ids) - 1 for ids in out.flushes_of.values())
+    split = out.split(given.roots)
     dead = 0
     if args.invalid:
-        letters = collections.Counter(
-            json.loads(line)["value"] for line in open(args.invalid, encoding="utf-8")
-        )
+        letters = collections.Counter(lines(args.invalid, True))
         dead = sum(letters.values())
-        lost += sum((bad - letters).values())
-        invented += sum((letters - bad).values())
+        lost += sum((given.bad - letters).values())
+        invented += sum(count for line, count in letters.items() if line not in given.bad)
+        doubled += sum(max(0, letters[line] - count) for line, count in given.bad.items())
     print(
-        f"in {len(wanted)} spans, {sum(bad.values())} others; out {segments} messages, "
-        f"{sum(seen.values())} spans; lost {lost}, doubled {doubled}, changed or invented "
-        f"{invented}, split {split}, wrong is_segment {wrong}, dead letters {dead}, "
-        f"repeated flush ids {sum(count - 1 for count in flushes.values())}"
+        f"in {len(given.spans)} spans, {sum(given.bad.values())} others; out "
+        f"{sum(out.flushes.values())} messages, {sum(out.seen.values())} spans; lost {lost}, "
+        f"doubled {doubled} ({otherwise} under another flush_id), changed or invented {invented}, "
+        f"split {split}, wrong is_segment {out.wrong}, dead letters {dead}, repeated flush ids "
+        f"{sum(count - 1 for count in out.flushes.values())}"
     )
-    sys.exit(1 if lost or invented or split > args.split or wrong or doubled > args.doubled else 0)
+    broken = lost or invented or out.wrong or doubled > args.doubled
+    sys.exit(1 if broken or split > args.split else 0)
 
 
 main()

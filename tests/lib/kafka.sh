@@ -77,6 +77,12 @@ print(s.getsockname()[1])'
 
 # start_apache FOLDER: one node in KRaft mode; sets APACHE (address) and APACHE_PID.
 start_apache() {
+    format_apache "$1"
+    run_apache "$1"
+}
+
+# format_apache FOLDER: all but starting it; sets APACHE.
+format_apache() {
     port=$(free_port) control=$(free_port)
     APACHE=127.0.0.1:$port
     mkdir -p "$1"
@@ -102,10 +108,9 @@ EOF
     uuid=$(java -cp "$KAFKA_CACHE/libs/*" kafka.tools.StorageTool random-uuid 2>/dev/null)
     java -cp "$KAFKA_CACHE/libs/*" kafka.tools.StorageTool format -t "$uuid" \
         -c "$1/server.properties" >"$1/format.log" 2>&1
-    run_apache "$1"
 }
 
-# run_apache FOLDER: starts what start_apache has formatted (again, after it was ended).
+# run_apache FOLDER: starts what format_apache has prepared (again, after it was ended).
 run_apache() {
     java -Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
