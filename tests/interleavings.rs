@@ -62,35 +62,35 @@ const ALL: &[Fault] = &[Fault::ReplyLost, Fault::Crash, Fault::Rival, Fault::Sto
 
 #[test]
 fn every_order_with_one_fault_in_the_map() {
-    let bounds = Bounds { choices: 18, faults: 1, turns: 40 };
+    let bounds = Bounds { choices: 12, faults: 1, turns: 40 };
     let count = explore(bounds, ALL, || Box::new(MemoryStore::new()));
-    assert!(count > 10_000, "{count}");
+    assert!(count > 2_000, "{count}");
 }
 
 #[test]
 fn two_faults_in_the_map() {
-    let bounds = Bounds { choices: 9, faults: 2, turns: 40 };
+    let bounds = Bounds { choices: 7, faults: 2, turns: 40 };
     let count = explore(bounds, ALL, || Box::new(MemoryStore::new()));
-    assert!(count > 10_000, "{count}");
+    assert!(count > 2_000, "{count}");
 }
 
 #[test]
 fn lost_replies_double_nothing_in_the_map() {
-    let bounds = Bounds { choices: 14, faults: 3, turns: 40 };
+    let bounds = Bounds { choices: 8, faults: 3, turns: 40 };
     let count = explore(bounds, REPLIES, || Box::new(MemoryStore::new()));
-    assert!(count > 10_000, "{count}");
+    assert!(count > 2_000, "{count}");
 }
 
 #[test]
 fn every_order_with_one_fault_in_redis() {
     let redis = redis::Redis::start("interleavings");
     let mut number = 0;
-    let bounds = Bounds { choices: 9, faults: 1, turns: 40 };
+    let bounds = Bounds { choices: 8, faults: 1, turns: 40 };
     let faults = [Fault::ReplyLost, Fault::Crash, Fault::Rival];
     // Each path has keys of its own; opening a store loads nothing but six tiny scripts.
     let count = explore(bounds, &faults, || {
         number += 1;
         Box::new(redis.store_under(&format!("path{number}")))
     });
-    assert!(count > 1_000, "{count}");
+    assert!(count > 500, "{count}");
 }

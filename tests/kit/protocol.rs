@@ -147,7 +147,9 @@ impl World {
     /// Whether this fault makes a difference to the actor's next step.
     pub fn can(&self, actor: usize, fault: Fault) -> bool {
         let produces = actor != INGEST
-            && self.flushers[actor - 1].as_ref().is_some_and(|flusher| flusher.next == Next::Produce);
+            && self.flushers[actor - 1]
+                .as_ref()
+                .is_some_and(|flusher| flusher.next == Next::Produce);
         match fault {
             Fault::ReplyLost => !produces,
             Fault::Crash | Fault::StoreLost => true,
@@ -468,7 +470,8 @@ impl World {
     fn compare_flusher(&mut self, nth: usize) {
         let state = self.store.look(&[SHARD]).unwrap().pop().flatten();
         let Some(flusher) = &self.flushers[nth] else { return };
-        if !flusher.flight.is_empty() || !flusher.unsettled.is_empty() || flusher.cleaning.is_some() {
+        if !flusher.flight.is_empty() || !flusher.unsettled.is_empty() || flusher.cleaning.is_some()
+        {
             return;
         }
         let agrees = state.is_some_and(|state| {
