@@ -187,8 +187,8 @@ impl World {
 
     /// P6: nothing below the committed offset is undelivered.
     fn check_floor(&self) {
-        let below = (0..self.committed.0).map(Offset);
-        for offset in below.filter(|offset| !self.delivered.contains_key(offset)) {
+        let mut below = (0..self.committed.0).map(Offset);
+        if let Some(offset) = below.find(|offset| !self.delivered.contains_key(offset)) {
             panic!("P6: {offset} is committed and not delivered\n{}", self.path.join("\n"));
         }
     }
