@@ -10,6 +10,7 @@ use spanbufd::segment::chunk::Draft;
 use spanbufd::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks, Reason};
 use spanbufd::segment::span::{Validate, parse};
 use spanbufd::segment::{BatchId, EventMs, Offset, ShardId};
+use spanbufd::store::books::Settled;
 use spanbufd::store::{
     Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, Store,
 };
@@ -331,7 +332,7 @@ impl World {
             }
             Next::Settle => {
                 let marks: Vec<BatchMarks> = flusher.unsettled.values().cloned().collect();
-                let answer = self.store.settle(SHARD, flusher.epoch, &marks).unwrap();
+                let answer = self.store.settle(SHARD, flusher.epoch, &marks, &Settled::default()).unwrap();
                 if !lost {
                     flusher.unsettled.clear();
                     flusher.next = Next::Clean;
