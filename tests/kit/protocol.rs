@@ -8,6 +8,7 @@ use spanbufd::segment::batch::{self, CarriedChunk, Compression, Place};
 use spanbufd::segment::body;
 use spanbufd::segment::chunk::Draft;
 use spanbufd::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks, Reason};
+use spanbufd::segment::offset_map::OffsetMap;
 use spanbufd::segment::span::{Validate, parse};
 use spanbufd::segment::{BatchId, EventMs, Offset, ShardId};
 use spanbufd::store::books::Settled;
@@ -332,7 +333,8 @@ impl World {
             }
             Next::Settle => {
                 let marks: Vec<BatchMarks> = flusher.unsettled.values().cloned().collect();
-                let answer = self.store.settle(SHARD, flusher.epoch, &marks, &Settled::default()).unwrap();
+                let answer =
+                    self.store.settle(SHARD, flusher.epoch, &marks, &Settled::default()).unwrap();
                 if !lost {
                     flusher.unsettled.clear();
                     flusher.next = Next::Clean;
@@ -362,7 +364,7 @@ impl World {
             index.restore(&header, listed.header_bytes, &marks);
         }
         index.restored();
-        let settled = index.settle_below(self.committed);
+        let settled = index.settle_known(self.committed, &OffsetMap::default());
         self.flushers[nth] = Some(Flusher {
             life: taken.state.life,
             epoch,
