@@ -32,6 +32,8 @@ clean_up() {
         while alive "$pid" && [ "$rounds" -lt 50 ]; do sleep 0.1; rounds=$((rounds + 1)); done
         alive "$pid" && kill -KILL "$pid" 2>/dev/null
     done
+    # Daemons that had to be killed leave their boards; instances carry the name of the folder.
+    rm -f /dev/shm/spanbufd.*"${TMP##*.}"*
     case $status in
         0 | 77) rm -rf "$TMP" ;;
         *) echo "kept: $TMP" >&2; [ ! -f "$TMP/log" ] || tail -n 30 "$TMP/log" >&2 ;;
