@@ -19,7 +19,7 @@ use crate::sys::shm::SharedWords;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use words::{
-    DaemonState, DaemonWord, Kind, LATENESS_BOUNDS_MS, OwnershipWord, ShardWord, WorkerWord,
+    DaemonState, DaemonWord, Kind, LATENESS_BOUNDS_MS, OwnershipWord, Paused, ShardWord, WorkerWord,
 };
 
 /// The board as this process sees it: the shared words, or a copy of them.
@@ -126,6 +126,11 @@ impl DaemonSlot<'_> {
     pub fn state(&self) -> DaemonState {
         DaemonState::from_word(self.get(DaemonWord::State))
     }
+
+    /// A word by its place in the table.
+    fn word(&self, at: usize) -> u64 {
+        self.0[at].load(Ordering::Acquire)
+    }
 }
 
 impl WorkerSlot<'_> {
@@ -153,6 +158,11 @@ impl WorkerSlot<'_> {
         let first = WorkerWord::TABLE.len();
         std::array::from_fn(|bucket| self.0[first + bucket].load(Ordering::Acquire))
     }
+
+    /// A word by its place in the table.
+    fn word(&self, at: usize) -> u64 {
+        self.0[at].load(Ordering::Acquire)
+    }
 }
 
 impl ShardSlot<'_> {
@@ -175,6 +185,22 @@ impl ShardSlot<'_> {
 
     pub fn set_offset(&self, word: ShardWord, offset: Option<Offset>) {
         self.set(word, offset.map_or(0, |offset| (offset.0 as u64).wrapping_add(1)));
+    }
+
+    /// Says why the shard is not read, or that it is; remembers since when it is not.
+    pub fn pause(&self, why: Paused, now_ms: u64) {
+        let since = match (why, self.get(ShardWord::PausedMs)) {
+            (Paused::Flowing, _) => 0,
+            (_, 0) => now_ms,
+            (_, since) => since,
+        };
+        self.set(ShardWord::Paused, why as u64);
+        self.set(ShardWord::PausedMs, since);
+    }
+
+    /// A word by its place in the table.
+    fn word(&self, at: usize) -> u64 {
+        self.0[at].load(Ordering::Acquire)
     }
 
     /// The flusher that should hold the shard.

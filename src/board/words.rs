@@ -73,11 +73,11 @@ words! {
     State "state" "state" Supervisor gauge "vacant, starting, healthy, killed, dead, gone";
     StartedMs "started" "ms" Supervisor gauge "monotonic time of the last fork";
     Restarts "restarts" "count" Supervisor counter "replacements of a dead worker";
+    FailedStarts "failed_starts" "count" Supervisor counter "forks that failed";
     LastExit "last_exit" "status" Supervisor gauge "wait status of the last death, plus one";
     BeatMs "heartbeat" "ms" Own gauge "monotonic time of the last turn";
     MovedMs "progress" "ms" Own gauge "monotonic time when work last got done";
     WaitingFor "waiting_for" "reason" Own gauge "0 nothing, 1 Kafka, 2 Redis, 3 both";
-    BackpressureMs "backpressure" "ms" Own gauge "monotonic time since which it is behind, 0 no";
     Turns "turns" "count" Own counter "turns of its loop";
     InFlightBytes "in_flight" "bytes" Own gauge "bytes produced and not yet acknowledged";
     IndexBytes "index" "bytes" Own gauge "memory of its indexes";
@@ -104,6 +104,7 @@ words! {
     HighWatermark "high_watermark" "offset" Ingest gauge "end of the partition, plus one";
     Paused "paused" "reason" Ingest gauge
         "0 flowing, 1 starting, 2 Redis refuses, 3 no holder, 4 backpressure, 5 memory";
+    PausedMs "paused_since" "ms" Ingest gauge "monotonic time since which it is not read, 0 it is";
     Read "read" "spans" Ingest counter "messages read and appended";
     ReadBytes "read_bytes" "bytes" Ingest counter "payload bytes of these";
     Rejected "rejected" "messages" Ingest counter "of these, no spans";
@@ -117,6 +118,8 @@ words! {
         "value of contested up to which the group has said that the shard is ours";
     Indexed "indexed" "offset" Flusher gauge "position up to which headers are indexed, plus one";
     Floor "floor" "offset" Flusher gauge "lowest offset that is not settled, plus one";
+    FloorMs "floor_time" "ms" Flusher gauge "event time of the span at the floor, 0 for none";
+    IndexBytes "index" "bytes" Flusher gauge "memory of its index";
     OpenSegments "open_segments" "segments" Flusher gauge "segments in its index";
     OpenSpans "open_spans" "spans" Flusher gauge "spans in its index";
     NextDueMs "next_due" "ms" Flusher gauge "event time of the next deadline";

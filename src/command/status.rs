@@ -5,7 +5,7 @@
 
 use super::out::Out;
 use super::{Spec, perform};
-use crate::board::report::{self, Health};
+use crate::board::report::{self, Health, Totals};
 use crate::board::{self, Found};
 use crate::config::{Accepts, Loaded};
 use crate::error::Result;
@@ -36,9 +36,12 @@ pub fn run(args: &[String]) -> i32 {
 fn print(loaded: &Loaded) -> Result<i32> {
     let watch = loaded.matches.opt_present("watch");
     let mut out = Out::stdout()?;
+    let mut before = None;
     loop {
-        let answer = look(&loaded.config.instance, loaded.matches.opt_present("json"));
-        if watch {
+        let as_json = loaded.matches.opt_present("json");
+        let answer = look(&loaded.config.instance, as_json, before.as_ref());
+        before = answer.totals;
+        if watch && !as_json {
             // Home, then clear to the end of the screen.
             out.bytes(b"\x1b[H\x1b[J")?;
         }
@@ -55,12 +58,14 @@ fn print(loaded: &Loaded) -> Result<i32> {
 pub struct Answer {
     pub text: String,
     pub status: i32,
+    /// What the rates of the next look count from; `None` when nothing runs.
+    pub totals: Option<Totals>,
 }
 
-/// Looks at one instance. The caller prints the text to standard output.
-pub fn look(instance: &str, as_json: bool) -> Answer {
+/// Looks at one instance; rates count from the look `before`, or else from the daemon's start.
+pub fn look(instance: &str, as_json: bool, before: Option<&Totals>) -> Answer {
     match board::find(instance) {
-        Ok(Found::Running(board)) => show(&board, as_json),
+        Ok(Found::Running(board)) => show(&board, as_json, before),
         Ok(Found::NotRunning) => {
             other("not running", NOT_RUNNING, &format!("{instance} is not running"), as_json)
         }
@@ -78,14 +83,17 @@ pub fn look(instance: &str, as_json: bool) -> Answer {
     }
 }
 
-fn show(board: &board::Board, as_json: bool) -> Answer {
+fn show(board: &board::Board, as_json: bool, before: Option<&Totals>) -> Answer {
     let now = time::monotonic();
     let status = match report::health(board, now) {
         Health::Healthy => 0,
         Health::Degraded => DEGRADED,
     };
-    let text = if as_json { report::json(board, now) + "\n" } else { report::text(board, now) };
-    Answer { text, status }
+    let text = match as_json {
+        true => report::json(board, now, before) + "\n",
+        false => report::text(board, now, before),
+    };
+    Answer { text, status, totals: Some(Totals::read(board, time::wall_ms())) }
 }
 
 fn other(health: &str, status: i32, text: &str, as_json: bool) -> Answer {
@@ -93,5 +101,5 @@ fn other(health: &str, status: i32, text: &str, as_json: bool) -> Answer {
         true => serde_json::json!({ "health": health, "reason": text }).to_string(),
         false => text.to_string(),
     };
-    Answer { text: text + "\n", status }
+    Answer { text: text + "\n", status, totals: None }
 }

@@ -265,6 +265,11 @@ impl Consumer {
         self.inner.client().fetch_cluster_id(wait)
     }
 
+    /// Whether some broker answers within `wait`.
+    pub fn answers(&self, wait: Duration) -> bool {
+        self.inner.fetch_metadata(Some(&self.topic), wait).is_ok()
+    }
+
     /// The next thing that happened, waiting at most `wait`.
     pub fn poll(&self, wait: Duration) -> Option<Event<'_>> {
         if let Some(queued) = self.queued() {

@@ -289,6 +289,11 @@ impl Index {
         self.batches.floor().unwrap_or(self.position)
     }
 
+    /// The event time of the chunk at the floor; `None` when nothing is open.
+    pub fn floor_ms(&self) -> Option<EventMs> {
+        self.batches.floor_ms()
+    }
+
     /// Where the chain stands: position and tip as indexed.
     pub fn position(&self) -> Offset {
         self.position

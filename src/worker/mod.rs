@@ -9,7 +9,7 @@ pub mod flusher;
 pub mod ingest;
 mod repeats;
 
-pub use backoff::Backoff;
+pub use backoff::{Backoff, phase};
 pub use repeats::Repeats;
 
 use crate::board::words::{DaemonWord, Kind, WaitingFor, WorkerWord};

@@ -276,6 +276,10 @@ impl Batches {
         self.spans
     }
 
+    pub fn floor_ms(&self) -> Option<EventMs> {
+        self.floors.first().map(|&(_, id)| self.chunks[id as usize].first_ms)
+    }
+
     pub fn len(&self) -> usize {
         self.batches.len()
     }

@@ -18,6 +18,7 @@ use crate::segment::{BatchId, Offset, ShardId};
 use crate::store::books::{Books, Settled};
 use crate::store::{Clean, Epoch, Fenced, Life, State, Store, Taken};
 use crate::sys::{random, time};
+use crate::worker::phase;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -67,8 +68,8 @@ impl Held {
             leaving: false,
             taking: 0,
             owned: None,
-            looked_at: now,
-            cleaned_at: now,
+            looked_at: now.saturating_sub(phase(LOOK_INTERVAL)),
+            cleaned_at: now.saturating_sub(phase(CLEAN_INTERVAL)),
             renewed_at: now,
             claim: Claim::new(now),
             doubted: None,
@@ -245,7 +246,7 @@ impl Held {
         self.claim.taken(now);
         // Whoever held it before may have let it grow old.
         self.renewed_at = Duration::ZERO;
-        self.looked_at = now;
+        self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL));
         Ok(())
     }
 
@@ -441,6 +442,8 @@ impl Held {
         let index = &owned.index;
         slot.set_offset(ShardWord::Indexed, Some(index.position()));
         slot.set_offset(ShardWord::Floor, Some(index.floor()));
+        slot.set(ShardWord::FloorMs, index.floor_ms().map_or(0, |at| at.0.max(0) as u64));
+        slot.set(ShardWord::IndexBytes, index.bytes());
         slot.set(ShardWord::OpenSegments, index.open_segments() as u64);
         slot.set(ShardWord::OpenSpans, index.open_spans());
         slot.set(ShardWord::NextDueMs, index.next_due().map_or(0, |at| at.0.max(0) as u64));
@@ -517,4 +520,18 @@ fn rebuild(limits: Limits, taken: &Taken, headers: Vec<Header>) -> Index {
     }
     index.restored();
     index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_taken_together_are_not_looked_at_together() {
+        let now = Duration::from_secs(100);
+        let held = (0..20).map(|shard| Held::new(ShardId(shard), now));
+        let looks: std::collections::BTreeSet<Duration> = held.map(|h| h.looked_at).collect();
+        assert!(looks.len() > 10, "{looks:?}");
+        assert!(looks.iter().all(|at| *at <= now && now < *at + LOOK_INTERVAL));
+    }
 }

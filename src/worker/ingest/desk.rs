@@ -16,7 +16,7 @@ use crate::segment::{Offset, ShardId};
 use crate::store::redis::RedisStore;
 use crate::store::{Append, Appended, Identity, Store};
 use crate::sys::time;
-use crate::worker::{Backoff, Berth, Repeats};
+use crate::worker::{Backoff, Berth, Repeats, phase};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub struct Desk<'a> {
     leave_by: Duration,
     pub(super) store_backoff: Backoff,
     pub(super) kafka_backoff: Backoff,
+    /// The client has complained, and no broker has answered since.
+    kafka_away: bool,
     pub(super) troubles: Repeats,
     pub(super) memory: Memory,
     pub(super) memory_short: bool,
@@ -73,12 +75,13 @@ impl<'a> Desk<'a> {
             shards: BTreeMap::new(),
             identity: None,
             generation: 0,
-            looked_at: Duration::ZERO,
-            committed_at: Duration::ZERO,
+            looked_at: time::monotonic().saturating_sub(phase(LOOK_INTERVAL)),
+            committed_at: time::monotonic().saturating_sub(phase(config.commit_interval)),
             stopping: false,
             leave_by: Duration::ZERO,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
+            kafka_away: false,
             troubles: Repeats::new(),
             memory: Memory::default(),
             memory_short: false,
@@ -220,13 +223,15 @@ impl<'a> Desk<'a> {
     }
 
     pub fn trouble(&mut self, trouble: &Trouble) {
-        self.berth.waiting_for(WaitingFor::Kafka);
+        self.kafka_away = true;
         let doing = format!("{} (input)", trouble.state.name());
         self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
     }
 
     /// A question was answered: whatever was said to be wrong with Kafka is over.
     fn kafka_answers(&mut self) {
+        self.kafka_away = false;
+        self.kafka_backoff.worked();
         for state in State::ALL {
             self.troubles.clear(&format!("{} (input)", state.name()));
         }
@@ -292,7 +297,6 @@ impl<'a> Desk<'a> {
                 let leaving = shard.phase == Phase::Leaving;
                 shard.phase = if leaving { Phase::Leaving } else { Phase::Refused };
                 self.store_backoff.failed(time::monotonic());
-                self.berth.waiting_for(WaitingFor::Redis);
                 let error = Error::temporary(why);
                 self.troubles.warn(&format!("cannot append to shard {id}; paused"), &error);
             }
@@ -343,7 +347,6 @@ impl<'a> Desk<'a> {
             }
         }
         self.store_backoff.failed(time::monotonic());
-        self.berth.waiting_for(WaitingFor::Redis);
         self.troubles.warn("the store does not answer; all is paused", &error);
         Ok(())
     }
@@ -363,6 +366,9 @@ impl<'a> Desk<'a> {
             self.notice_contests();
             self.look_at_memory();
             self.look_at_ends(consumer, now);
+            if self.kafka_away && consumer.answers(ENDS_WAIT) {
+                self.kafka_answers();
+            }
         }
         if now.saturating_sub(self.committed_at) >= self.config.commit_interval {
             self.committed_at = now;
@@ -504,11 +510,15 @@ impl<'a> Desk<'a> {
                 (None, Phase::Refused) => Paused::Refused,
                 (None, Phase::Finding | Phase::Starting | Phase::Leaving) => Paused::Starting,
             };
-            slot.set(ShardWord::Paused, pause as u64);
+            slot.pause(pause, now.as_millis() as u64);
         }
-        if self.store_backoff.is_over(now) && self.kafka_backoff.is_over(now) {
-            self.berth.waiting_for(WaitingFor::Nothing);
-        }
+        let kafka = self.kafka_away || self.kafka_backoff.is_failing();
+        self.berth.waiting_for(match (kafka, self.store_backoff.is_failing()) {
+            (false, false) => WaitingFor::Nothing,
+            (true, false) => WaitingFor::Kafka,
+            (false, true) => WaitingFor::Redis,
+            (true, true) => WaitingFor::Both,
+        });
     }
 
     fn row(&self, id: ShardId) -> Option<OwnershipRow<'a>> {

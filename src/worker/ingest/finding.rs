@@ -32,7 +32,9 @@ impl Desk<'_> {
                 Ok(())
             }
             Err(error) if error.kind() == Kind::Temporary => {
-                self.kafka_backoff.failed(time::monotonic());
+                if !self.store_backoff.is_failing() {
+                    self.kafka_backoff.failed(time::monotonic());
+                }
                 self.troubles.warn("cannot find where to read", &error);
                 Ok(())
             }
@@ -43,7 +45,9 @@ impl Desk<'_> {
     fn find_all(&mut self, consumer: &Consumer, wanted: &[ShardId]) -> Result<()> {
         let identity = self.identity(consumer)?;
         let committed = consumer.committed(wanted, KAFKA_WAIT)?;
-        let states = self.store.look(wanted)?;
+        let states = self.store.look(wanted);
+        let states = states.inspect_err(|_| self.store_backoff.failed(time::monotonic()))?;
+        self.store_backoff.worked();
         for ((id, committed), state) in committed.into_iter().zip(states) {
             let committed = committed.map(|committed| committed.offset);
             if let Some(state) = &state {

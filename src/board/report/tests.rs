@@ -1,0 +1,160 @@
+//! The reports of boards that are written by hand.
+
+use super::*;
+use crate::board::{Offset, Shape};
+use serde_json::Value;
+
+const NOW: Duration = Duration::from_secs(100);
+
+fn board() -> Board {
+    let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 2 });
+    board.daemon().set(DaemonWord::BeatMs, 99_000);
+    board.daemon().set(DaemonWord::State, DaemonState::Running as u64);
+    for slot in [board.ingest(0), board.flusher(0)] {
+        slot.set(WorkerWord::State, WorkerState::Healthy as u64);
+        slot.set(WorkerWord::BeatMs, 99_500);
+    }
+    board
+}
+
+/// A board whose shard 1 is held, read up to 30 of 50, settled up to 10.
+fn board_with_a_shard() -> Board {
+    let board = board();
+    let shard = board.shard(ShardId(1)).unwrap();
+    assert!(shard.take(0));
+    shard.set_offset(ShardWord::HighWatermark, Some(Offset(50)));
+    shard.set_offset(ShardWord::Position, Some(Offset(30)));
+    shard.set_offset(ShardWord::Floor, Some(Offset(10)));
+    shard.set(ShardWord::Clock, 1_000_000);
+    shard.set(ShardWord::FloorMs, 990_000);
+    shard.set(ShardWord::NextDueMs, 1_002_500);
+    shard.set(ShardWord::IndexBytes, 20 << 20);
+    board
+}
+
+fn parsed(board: &Board, before: Option<&Totals>) -> Value {
+    serde_json::from_str(&json(board, NOW, before)).unwrap()
+}
+
+#[test]
+fn each_flaw_degrades_and_is_named() {
+    assert_eq!(health(&board(), NOW), Health::Healthy);
+    type Flaw = fn(&Board);
+    let flaws: [(&str, Flaw); 7] = [
+        ("supervisor", |board| board.daemon().set(DaemonWord::BeatMs, 94_000)),
+        ("supervisor", |board| board.daemon().set(DaemonWord::BeatMs, 0)),
+        ("starting", |board| board.daemon().set(DaemonWord::State, 0)),
+        ("flusher/0 is dead", |board| {
+            board.flusher(0).set(WorkerWord::State, WorkerState::Dead as u64)
+        }),
+        ("flusher/0 has not turned", |board| board.flusher(0).set(WorkerWord::BeatMs, 89_000)),
+        ("ingest/0 waits for Kafka", |board| board.ingest(0).set(WorkerWord::WaitingFor, 1)),
+        ("shard 0 is not read for 6.0s: backpressure", |board| {
+            let shard = board.shard(ShardId(0)).unwrap();
+            shard.take(0);
+            shard.pause(Paused::Backpressure, 94_000);
+        }),
+    ];
+    for (name, flaw) in flaws {
+        let board = board();
+        flaw(&board);
+        assert_eq!(health(&board, NOW), Health::Degraded, "{name}");
+        assert!(text(&board, NOW, None).contains(name), "{}", text(&board, NOW, None));
+        assert!(parsed(&board, None)["flaws"][0].as_str().unwrap().contains(name));
+    }
+}
+
+#[test]
+fn a_short_pause_is_no_flaw_and_going_on_ends_it() {
+    let board = board_with_a_shard();
+    let shard = board.shard(ShardId(1)).unwrap();
+    shard.pause(Paused::Starting, 97_000);
+    assert_eq!(health(&board, NOW), Health::Healthy);
+    // Another reason does not make the pause younger.
+    shard.pause(Paused::Memory, 99_000);
+    assert_eq!(health(&board, NOW + Duration::from_secs(3)), Health::Degraded);
+    shard.pause(Paused::Flowing, 99_500);
+    assert_eq!(health(&board, NOW + Duration::from_secs(3)), Health::Healthy);
+}
+
+#[test]
+fn percentiles_come_from_the_buckets() {
+    let board = board();
+    let slot = board.flusher(0);
+    assert_eq!(percentile(&slot.lateness(), 50), None);
+    (0..98).for_each(|_| slot.late(3));
+    (0..2).for_each(|_| slot.late(900));
+    assert_eq!(percentile(&slot.lateness(), 50), Some(5));
+    assert_eq!(percentile(&slot.lateness(), 98), Some(5));
+    assert_eq!(percentile(&slot.lateness(), 99), Some(1000));
+}
+
+#[test]
+fn json_shows_offsets_as_they_are() {
+    let board = board();
+    let shard = board.shard(ShardId(1)).unwrap();
+    assert!(shard.take(0));
+    shard.set_offset(ShardWord::Floor, Some(Offset(0)));
+    let value = parsed(&board, None);
+    assert_eq!(value["shards"][0]["shard"], 1);
+    assert_eq!(value["shards"][0]["floor"], 0);
+    assert_eq!(value["shards"][0]["holder"], 0);
+    assert_eq!(value["shards"][0]["position"], Value::Null);
+    assert_eq!(value["shards"][0]["floor_age_ms"], Value::Null);
+}
+
+#[test]
+fn lags_and_ages_are_reckoned() {
+    let board = board_with_a_shard();
+    let value = parsed(&board, None);
+    let shard = &value["shards"][0];
+    assert_eq!((&shard["position_lag"], &shard["floor_lag"]), (&20.into(), &40.into()));
+    assert_eq!((&shard["floor_age_ms"], &shard["overdue_ms"]), (&10_000.into(), &(-2500).into()));
+    let text = text(&board, NOW, None);
+    let line = text.lines().find(|line| line.starts_with("    1 ")).unwrap();
+    let columns: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(columns[3..], ["0", "-2.5s", "20M", "20", "40", "10.0s", "0", "flowing"], "{text}");
+}
+
+#[test]
+fn a_floor_that_no_flusher_knows_is_the_committed_one() {
+    let board = board_with_a_shard();
+    let shard = board.shard(ShardId(1)).unwrap();
+    shard.set_offset(ShardWord::Floor, None);
+    shard.set_offset(ShardWord::Committed, Some(Offset(5)));
+    assert_eq!(parsed(&board, None)["shards"][0]["floor_lag"], 45);
+}
+
+#[test]
+fn rates_count_from_the_last_look() {
+    let board = board_with_a_shard();
+    let shard = board.shard(ShardId(1)).unwrap();
+    shard.add(ShardWord::Read, 1000);
+    let before = Totals::read(&board, crate::sys::time::wall_ms() - 2000);
+    shard.add(ShardWord::Read, 500);
+    let rate = parsed(&board, Some(&before))["rates"]["read"].as_f64().unwrap();
+    assert!((200.0..=250.0).contains(&rate), "{rate}");
+    assert!(text(&board, NOW, Some(&before)).contains("a second, now: read 2"));
+    assert_eq!(parsed(&board, Some(&before))["totals"]["read"], 1500);
+}
+
+/// Column heads and columns must not drift apart.
+#[test]
+fn the_columns_stand_under_their_heads() {
+    let board = board_with_a_shard();
+    board.flusher(0).set(WorkerWord::Pid, 4_194_304);
+    let text = text(&board, NOW, None);
+    let ends_at = |head: &str, line: &str, name: &str, value: &str| {
+        let head = text.lines().find(|text| text.starts_with(head)).unwrap();
+        let line = text.lines().find(|text| text.starts_with(line)).unwrap();
+        assert_eq!(
+            head.find(name).unwrap() + name.len(),
+            line.find(value).unwrap() + value.len(),
+            "{name}\n{text}"
+        );
+    };
+    ends_at("WORKER", "flusher/0", "PID", "4194304");
+    ends_at("WORKER", "flusher/0", "HEARTBEAT", "0.5s");
+    ends_at("SHARD", "    1", "OLDEST-DUE", "-2.5s");
+    ends_at("SHARD", "    1", "FLOOR-AGE", "10.0s");
+}
