@@ -37,7 +37,7 @@ export TESTKIT
 missing() {
     for pair in redis-server:redis-server cc:build-essential make:make \
         pkg-config:pkg-config mandoc:mandoc shellcheck:shellcheck python3:python3 \
-        unshare:util-linux java:default-jre-headless mvn:maven; do
+        unshare:util-linux strace:strace java:default-jre-headless mvn:maven; do
         command -v "${pair%%:*}" >/dev/null 2>&1 || printf ' %s' "${pair#*:}"
     done
     [ -e /usr/include/openssl/ssl.h ] || printf ' libssl-dev'

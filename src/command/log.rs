@@ -4,8 +4,9 @@
 //! 4 KiB (a pipe takes that much at once), and handed to the kernel in one call. Control
 //! characters are escaped: an event can never look like two. Losing a line is counted and
 //! never an error, also when the reader of the stream has gone. librdkafka's and the redis
-//! crate's messages come the same way, through the `log` facade.
+//! crate's messages come the same way, through the `log` facade; so do panics.
 
+use super::last_lines::LastLines;
 use crate::config::{Config, LogFormat, date};
 use crate::sys::time;
 use log::{Level, Record};
@@ -13,13 +14,16 @@ use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 /// With the line's end; pipe(7): writes of up to PIPE_BUF bytes are not torn.
 const LINE_BYTES_MAX: usize = 4095;
 
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 static PROCESS: RwLock<String> = RwLock::new(String::new());
+
+/// Where this process keeps its last lines; one thread at a time.
+static LAST_LINES: Mutex<Option<LastLines>> = Mutex::new(None);
 
 /// Starts logging to standard error as configured. Called once, before the first fork.
 pub fn init(config: &Config) {
@@ -30,11 +34,16 @@ pub fn init(config: &Config) {
     };
     let started = env_logger::Builder::new()
         .filter_level(log::LevelFilter::Trace)
-        .format(move |buffer, record| buffer.write_all(line(journal, record).as_bytes()))
+        .format(move |buffer, record| {
+            let (line, message) = line(journal, record);
+            keep(record.level(), line[message..].trim_end());
+            buffer.write_all(line.as_bytes())
+        })
         .target(env_logger::Target::Pipe(Box::new(Stderr)))
         .try_init();
     // Only a second call fails, and then the first one's logger goes on.
     let _ = started;
+    std::panic::set_hook(Box::new(|panic| log::error!("BUG: {panic}")));
     set_level(config.log_level);
 }
 
@@ -47,6 +56,19 @@ pub fn set_level(level: log::LevelFilter) {
 pub fn set_process(name: &str) {
     let mut process = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
     *process = name.to_owned();
+}
+
+/// From now on the last lines of this process are also kept there.
+pub fn keep_last_lines(last: &LastLines) {
+    last.clear();
+    *LAST_LINES.lock().unwrap_or_else(PoisonError::into_inner) = Some(last.clone());
+}
+
+fn keep(level: Level, message: &str) {
+    let last = LAST_LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(last) = last.as_ref() {
+        last.keep(&format!("{level} {message}"));
+    }
 }
 
 /// Lines of this process that nobody could take.
@@ -62,7 +84,8 @@ fn stderr_is_journal() -> bool {
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
-fn line(journal: bool, record: &Record<'_>) -> String {
+/// The whole line, and where its message begins.
+fn line(journal: bool, record: &Record<'_>) -> (String, usize) {
     let process = PROCESS.read().unwrap_or_else(PoisonError::into_inner);
     let mut line = if journal {
         format!("<{}>", priority(record.level()))
@@ -73,6 +96,7 @@ fn line(journal: bool, record: &Record<'_>) -> String {
         line.push_str(&process);
         line.push_str(": ");
     }
+    let message = line.len();
     let mut escaping = Escaping { line: &mut line };
     let target = record.target();
     let foreign = target != "spanbufd" && !target.starts_with("spanbufd::");
@@ -88,7 +112,7 @@ fn line(journal: bool, record: &Record<'_>) -> String {
         cut(&mut line);
     }
     line.push('\n');
-    line
+    (line, message)
 }
 
 /// sd-daemon(3): the priorities of syslog.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 fn formatted(journal: bool, level: Level, target: &str, message: &str) -> String {
     let args = format_args!("{message}");
     let record = Record::builder().args(args).level(level).target(target).build();
-    line(journal, &record)
+    line(journal, &record).0
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod check;
 pub mod demo;
 pub mod generate;
+pub mod last_lines;
 pub mod log;
 pub mod out;
 pub mod redrive;

@@ -3,6 +3,7 @@
 //! The one place where the two stories are tied together: the supervisor gets the workers'
 //! main functions as closures and never learns what they do.
 
+use super::last_lines::LastLines;
 use super::{Spec, load, log as logging, perform};
 use crate::board::words::Kind;
 use crate::board::{self, Shape};
@@ -14,6 +15,7 @@ use crate::supervisor::{self, Duty, Front, Pool};
 use crate::worker::{self, Berth, flusher, ingest};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 const SPEC: Spec = Spec {
     name: "run",
@@ -22,6 +24,9 @@ const SPEC: Spec = Spec {
     accepts: Accepts::All,
     free_max: 0,
 };
+
+/// A pool of flushers that is too large is kept so long: a rebalance must not cost it.
+const SHRINK_AFTER: Duration = Duration::from_secs(60);
 
 type Main = fn(&Config, &Berth<'_>) -> i32;
 
@@ -44,14 +49,17 @@ fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
         Flushers::Fixed(_) => Pool::All,
     };
     let current = Rc::new(RefCell::new(config.clone()));
-    let door = Door { args, current: Rc::clone(&current) };
-    supervisor::run(&board, roster(&current, shape), limits(config), pool, &door)
+    let before = RefCell::new(config.clone());
+    let door = Door { args, current: Rc::clone(&current), before };
+    supervisor::run(&board, roster(&current, shape)?, limits(config), pool, &door)
 }
 
 /// Reads the configuration again, for the supervisor.
 struct Door<'a> {
     args: &'a [String],
     current: Rc<RefCell<Config>>,
+    /// What was current before the last reload.
+    before: RefCell<Config>,
 }
 
 impl Door<'_> {
@@ -74,8 +82,13 @@ impl Front for Door<'_> {
             }
         }
         let limits = limits(&config);
-        self.current.replace(config);
+        self.before.replace(self.current.replace(config));
         Ok(limits)
+    }
+
+    fn restore(&self) -> Limits {
+        self.current.replace(self.before.borrow().clone());
+        limits(&self.current.borrow())
     }
 }
 
@@ -99,26 +112,40 @@ fn limits(config: &Config) -> Limits {
         restart_window: config.restart_window,
         leave: config.rebalance_timeout,
         shutdown: config.shutdown_timeout,
+        shrink_after: SHRINK_AFTER,
     }
 }
 
 /// Flushers first: ingest reads a shard only when a flusher holds it.
-fn roster(config: &Rc<RefCell<Config>>, shape: Shape) -> Vec<Duty> {
-    let flushers = (0..shape.flushers).map(|n| duty(Kind::Flusher, n, flusher::main, config));
-    let ingests = (0..shape.ingests).map(|n| duty(Kind::Ingest, n, ingest::main, config));
-    flushers.chain(ingests).collect()
+fn roster(config: &Rc<RefCell<Config>>, shape: Shape) -> Result<Vec<Duty>> {
+    let last_lines = LastLines::of(shape.flushers + shape.ingests)?;
+    let flushers = (0..shape.flushers).map(|n| (Kind::Flusher, n, flusher::main as Main));
+    let ingests = (0..shape.ingests).map(|n| (Kind::Ingest, n, ingest::main as Main));
+    let of = |((kind, n, main), last): ((Kind, usize, Main), LastLines)| {
+        duty(kind, n, main, config, last)
+    };
+    Ok(flushers.chain(ingests).zip(last_lines).map(of).collect())
 }
 
-fn duty(kind: Kind, number: usize, main: Main, config: &Rc<RefCell<Config>>) -> Duty {
+fn duty(
+    kind: Kind,
+    number: usize,
+    main: Main,
+    config: &Rc<RefCell<Config>>,
+    last: LastLines,
+) -> Duty {
     let config = Rc::clone(config);
+    let of_the_dead = last.clone();
     Duty {
         kind,
         number,
         main: Box::new(move |board, number| {
             let config = config.borrow();
+            logging::keep_last_lines(&last);
             logging::set_process(&format!("{}/{number}", kind.name()));
             logging::set_level(config.log_level);
             worker::birth(kind, number, board, |berth| main(&config, berth))
         }),
+        last_lines: Box::new(move || of_the_dead.read()),
     }
 }

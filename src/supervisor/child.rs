@@ -6,24 +6,25 @@
 use super::Duty;
 use super::policy::{Facts, Limits, backoff};
 use crate::board::ShardId;
-use crate::board::words::{WorkerState, WorkerWord};
+use crate::board::words::{DaemonWord, WorkerState, WorkerWord};
 use crate::board::{Board, WorkerSlot};
 use crate::sys::process::{self, Ended, Pid, Send};
 use crate::sys::random;
 use std::time::Duration;
 
-/// The pause after a fork that failed.
-const FORK_PAUSE: Duration = Duration::from_secs(1);
-
 pub struct Child {
     pub duty: Duty,
     pub pid: Option<Pid>,
     pub wanted: bool,
-    killed: bool,
+    /// The configuration generation that it was forked with.
+    pub generation: u64,
+    killed_at: Option<Duration>,
     leaving_since: Option<Duration>,
     born: Duration,
     healthy_since: Option<Duration>,
     died: bool,
+    /// Forks that failed since one that did not.
+    failed_forks: u32,
     /// When each restart that still counts happened.
     restarts: Vec<Duration>,
     not_before: Duration,
@@ -35,11 +36,13 @@ impl Child {
             duty,
             pid: None,
             wanted: true,
-            killed: false,
+            generation: 0,
+            killed_at: None,
             leaving_since: None,
             born: Duration::ZERO,
             healthy_since: None,
             died: false,
+            failed_forks: 0,
             restarts: Vec::new(),
             not_before: Duration::ZERO,
         }
@@ -72,7 +75,7 @@ impl Child {
         Facts {
             wanted: self.wanted,
             running: self.pid.is_some(),
-            killed: self.killed,
+            killed: self.killed_at.map(|at| now.saturating_sub(at)),
             leaving: self.leaving_since.map(|since| now.saturating_sub(since)),
             // Looked at only where it decides: a look costs a walk over all shards.
             holds_shards: !self.wanted && self.pid.is_some() && self.holds(board).next().is_some(),
@@ -85,7 +88,7 @@ impl Child {
     }
 
     fn note_healthy(&mut self, slot: WorkerSlot<'_>, now: Duration, limits: &Limits) {
-        if self.killed {
+        if self.killed_at.is_some() {
             return;
         }
         let since = *self.healthy_since.get_or_insert(now);
@@ -99,7 +102,7 @@ impl Child {
     }
 
     pub fn is_healthy(&self) -> bool {
-        self.pid.is_some() && self.healthy_since.is_some() && !self.killed
+        self.pid.is_some() && self.healthy_since.is_some() && self.killed_at.is_none()
     }
 
     /// Forks the worker. Either all books say that it runs, or none does.
@@ -109,7 +112,6 @@ impl Child {
             WorkerWord::BeatMs,
             WorkerWord::MovedMs,
             WorkerWord::WaitingFor,
-            WorkerWord::BackpressureMs,
             WorkerWord::InFlightBytes,
             WorkerWord::IndexBytes,
         ] {
@@ -119,13 +121,11 @@ impl Child {
         let duty = &self.duty;
         let pid = match process::spawn(|| (duty.main)(board, duty.number)) {
             Ok(pid) => pid,
-            Err(why) => {
-                log::error!("cannot start {}: fork: {why}; trying again", self.name());
-                self.not_before = now + FORK_PAUSE;
-                return;
-            }
+            Err(why) => return self.not_started(&why, board, now),
         };
         self.pid = Some(pid);
+        self.generation = board.daemon().get(DaemonWord::Generation);
+        self.failed_forks = 0;
         self.born = now;
         if self.died {
             self.restarts.push(now);
@@ -139,10 +139,20 @@ impl Child {
         log::debug!("{} (pid {pid}) started", self.name());
     }
 
+    /// There is no process: nothing but the pause before the next try, and the count.
+    fn not_started(&mut self, why: &std::io::Error, board: &Board, now: Duration) {
+        self.failed_forks += 1;
+        let pause = pause(self.failed_forks);
+        self.not_before = now + pause;
+        self.slot(board).add(WorkerWord::FailedStarts, 1);
+        let (name, pause) = (self.name(), pause.as_secs_f64());
+        log::error!("cannot start {name}: fork: {why}; trying again in {pause:.1} s");
+    }
+
     /// Sends SIGKILL; the death is noticed when it is reaped.
-    pub fn kill(&mut self, board: &Board) {
+    pub fn kill(&mut self, board: &Board, now: Duration) {
         self.signal(Send::Kill);
-        self.killed = true;
+        self.killed_at = Some(now);
         self.slot(board).set(WorkerWord::State, WorkerState::Killed as u64);
     }
 
@@ -161,13 +171,17 @@ impl Child {
 
     /// Books a death: frees what the dead one held, writes its obituary, plans the restart.
     /// An end that was asked for is no death.
-    pub fn bury(&mut self, ended: Ended, board: &Board, now: Duration, limits: &Limits) {
+    pub fn bury(&mut self, death: Death, board: &Board, now: Duration, limits: &Limits) {
+        let ended = death.ended;
         let leaving = self.leaving_since.take().is_some();
         let asked = leaving && ended == Ended::Exit(0);
-        let pause = if asked { Duration::ZERO } else { self.pause() };
-        let mut line = self.obituary(ended, board, now, asked);
+        let pause = if asked { Duration::ZERO } else { pause(self.restarts.len() as u32) };
+        let mut line = self.obituary(death, board, now, asked);
         if !leaving {
             line.push_str(&self.outlook(pause, limits));
+        }
+        if !asked {
+            line.push_str(&last_lines(&(self.duty.last_lines)()));
         }
         let level = if asked { log::Level::Info } else { log::Level::Warn };
         log::log!(level, "{line}");
@@ -182,25 +196,18 @@ impl Child {
         let state = if asked { WorkerState::Gone } else { WorkerState::Dead };
         slot.set(WorkerWord::State, state as u64);
         self.pid = None;
-        self.killed = false;
+        self.killed_at = None;
         self.healthy_since = None;
         self.died = !asked;
         self.not_before = now + pause;
     }
 
-    fn pause(&self) -> Duration {
-        let dice = random::bits128().map_or(0.0, |bits| (bits as u32) as f64 / u32::MAX as f64);
-        backoff(self.restarts.len() as u32, dice)
-    }
-
-    fn obituary(&self, ended: Ended, board: &Board, now: Duration, asked: bool) -> String {
+    fn obituary(&self, death: Death, board: &Board, now: Duration, asked: bool) -> String {
         let pid = self.pid.map_or(0, Pid::number);
-        let how = match ended {
+        let how = match death.ended {
             Ended::Exit(0) if asked => "left".to_string(),
             Ended::Exit(status) => format!("ended with status {status}"),
-            Ended::Signal(9) if !self.killed => {
-                "died of signal 9 (not ours: the kernel's out-of-memory killer?)".to_string()
-            }
+            Ended::Signal(9) if self.killed_at.is_none() => foreign_kill(death.for_memory).into(),
             Ended::Signal(signal) => format!("died of signal {signal}"),
         };
         let age = now.saturating_sub(self.born).as_secs_f64();
@@ -227,4 +234,36 @@ impl Child {
             flusher && board.shard(ShardId(*shard)).and_then(|slot| slot.holder()) == Some(number)
         })
     }
+}
+
+/// How a worker ended, as far as the kernel tells.
+#[derive(Clone, Copy)]
+pub struct Death {
+    pub ended: Ended,
+    /// The kernel has killed for want of memory meanwhile; `None` where it does not say.
+    pub for_memory: Option<bool>,
+}
+
+fn foreign_kill(for_memory: Option<bool>) -> &'static str {
+    match for_memory {
+        Some(true) => {
+            "died of signal 9 (for want of memory: the kernel's count of such kills has grown)"
+        }
+        Some(false) => "died of signal 9 (not ours, and not for want of memory)",
+        None => "died of signal 9 (not ours; for want of memory?)",
+    }
+}
+
+/// What follows the obituary of one that did not end as it was asked to.
+fn last_lines(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return "; it had logged nothing".to_string();
+    }
+    format!("; it had logged: {}", lines.join(" | "))
+}
+
+/// A backoff with a die of its own.
+fn pause(tries: u32) -> Duration {
+    let dice = random::bits128().map_or(0.0, |bits| (bits as u32) as f64 / u32::MAX as f64);
+    backoff(tries, dice)
 }

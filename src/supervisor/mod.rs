@@ -17,10 +17,11 @@ use crate::board::Board;
 use crate::board::report;
 use crate::board::words::{DaemonState, DaemonWord, Kind, WaitingFor, WorkerWord};
 use crate::error::{Error, Result};
+use crate::sys::oom::OomKills;
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::signal::{self, Arrived, Wake};
 use crate::sys::{poll, time};
-use child::Child;
+use child::{Child, Death};
 use policy::{Decision, Hung, Limits};
 pub use reload::Front;
 use reload::Reload;
@@ -49,6 +50,8 @@ pub struct Duty {
     pub kind: Kind,
     pub number: usize,
     pub main: Main,
+    /// Asked by the parent when the child is dead: what it logged last, for its obituary.
+    pub last_lines: Box<dyn Fn() -> Vec<String>>,
 }
 
 /// How many flushers run.
@@ -98,8 +101,21 @@ struct Supervisor<'b> {
     /// When the last turn began; a late turn moves `judged_from`.
     turned: Duration,
     judged_from: Duration,
+    /// Some worker is past all help: systemd's watchdog is to know.
+    beyond_help: bool,
+    oom_kills: OomKills,
     front: &'b dyn Front,
     reload: Option<Reload>,
+    reload_asked: bool,
+    reload_refused: bool,
+    /// The generation of a configuration that was taken back.
+    rejected: Option<u64>,
+}
+
+/// One worker's end, and the configuration generation it had.
+struct End {
+    ended: Ended,
+    generation: u64,
 }
 
 impl<'b> Supervisor<'b> {
@@ -117,14 +133,19 @@ impl<'b> Supervisor<'b> {
             children: duties.into_iter().map(Child::new).collect(),
             limits,
             pool,
-            shards: Shards::default(),
+            shards: Shards::new(limits.shrink_after),
             wake,
             systemd: Systemd::from_environment(),
             ready: false,
             turned: now,
             judged_from: now,
+            beyond_help: false,
+            oom_kills: OomKills::watch(),
             front,
             reload: None,
+            reload_asked: false,
+            reload_refused: false,
+            rejected: None,
         }
     }
 
@@ -139,23 +160,24 @@ impl<'b> Supervisor<'b> {
     /// One turn of the loop; the exit status when the daemon is to end.
     fn turn(&mut self) -> Result<Option<i32>> {
         let now = self.begin_turn();
-        if self.reap(now)?.contains(&Ended::Exit(MISCONFIGURED)) {
+        let ends = self.reap(now)?;
+        if !self.will_work(&ends) {
             log::error!("a worker says that this will not work as configured: stopping");
             return Ok(Some(MISCONFIGURED));
         }
         self.assign(now);
-        self.replace_next(now);
+        self.begin_reload(now);
+        self.go_on_reloading(now);
         if self.act(now) {
             return Ok(Some(GAVE_UP));
         }
         self.report(now);
         let arrived = self.wait(self.tick())?;
         if arrived.report {
-            log::info!("{}", report::text(self.board, now));
+            // A log line is one event: the control characters of a table would be escaped.
+            report::text(self.board, now, None).lines().for_each(|line| log::info!("{line}"));
         }
-        if arrived.reload {
-            self.begin_reload(now);
-        }
+        self.reload_asked |= arrived.reload;
         Ok(arrived.stop.then_some(0))
     }
 
@@ -183,25 +205,35 @@ impl<'b> Supervisor<'b> {
         Ok(self.wake.take())
     }
 
+    /// Whether to go on: no worker says that it cannot work as configured, or what it says is
+    /// that of a configuration which is taken back.
+    fn will_work(&mut self, ends: &[End]) -> bool {
+        let mut hopeless = ends.iter().filter(|end| end.ended == Ended::Exit(MISCONFIGURED));
+        hopeless.all(|end| self.take_back(end.generation))
+    }
+
     /// Reaps all that have ended and says how they did.
-    fn reap(&mut self, now: Duration) -> Result<Vec<Ended>> {
+    fn reap(&mut self, now: Duration) -> Result<Vec<End>> {
         let mut ends = Vec::new();
         let failed = |why| Error::software(format!("cannot reap workers: {why}"));
         while let Some((pid, ended)) = process::reap().map_err(failed)? {
             // How the probe of a reload ended is no worker's message.
             if !self.probed(pid, ended) {
-                self.bury(pid, ended, now);
-                ends.push(ended);
+                ends.extend(self.bury(pid, ended, now));
             }
         }
         Ok(ends)
     }
 
-    fn bury(&mut self, pid: Pid, ended: Ended, now: Duration) {
-        match self.children.iter_mut().find(|child| child.pid == Some(pid)) {
-            Some(child) => child.bury(ended, self.board, now, &self.limits),
-            None => log::debug!("process {pid} ended, which is none of the workers"),
-        }
+    fn bury(&mut self, pid: Pid, ended: Ended, now: Duration) -> Option<End> {
+        let Some(child) = self.children.iter_mut().find(|child| child.pid == Some(pid)) else {
+            log::debug!("process {pid} ended, which is none of the workers");
+            return None;
+        };
+        let generation = child.generation;
+        let death = Death { ended, for_memory: self.oom_kills.look() };
+        child.bury(death, self.board, now, &self.limits);
+        Some(End { ended, generation })
     }
 
     /// Says which flusher is to hold which shard, and which flushers are wanted at all.
@@ -215,15 +247,17 @@ impl<'b> Supervisor<'b> {
 
     /// Decides for each worker and does it; says whether the daemon gives up.
     fn act(&mut self, now: Duration) -> bool {
+        self.beyond_help = false;
         for child in &mut self.children {
             let facts = child.facts(self.board, now, self.judged_from, &self.limits);
+            self.beyond_help |= policy::is_beyond_help(&facts, &self.limits);
             match policy::decide(&facts, &self.limits) {
                 Decision::Leave => {}
                 Decision::Start => child.start(self.board, now),
                 Decision::Retire => child.ask_to_leave(now),
                 Decision::Kill(hung) => {
                     log::warn!("{} {}: killing it", child.name(), reason(hung));
-                    child.kill(self.board);
+                    child.kill(self.board, now);
                 }
                 Decision::GiveUp => {
                     let (name, max) = (child.name(), self.limits.restarts_max);
@@ -251,8 +285,13 @@ impl<'b> Supervisor<'b> {
         if let Some(reason) = self.waiting_for() {
             line.push_str(&format!(", waiting for {}", reason.name()));
         }
+        if self.reload_refused {
+            line.push_str(", the last reload was refused");
+        }
         self.systemd.status(&line, now);
-        self.systemd.pet(now);
+        if !self.beyond_help {
+            self.systemd.pet(now);
+        }
     }
 
     /// The first thing that a worker waits for.

@@ -11,8 +11,8 @@ pub struct Facts {
     /// It should run: false for a flusher that the assignment has no use for.
     pub wanted: bool,
     pub running: bool,
-    /// It was sent SIGKILL and is not reaped yet.
-    pub killed: bool,
+    /// It was sent SIGKILL so long ago and is not reaped yet.
+    pub killed: Option<Duration>,
     /// It was asked to leave (retired, or replaced at a reload) and has not left yet.
     pub leaving: Option<Duration>,
     /// It is not wanted and still holds a shard.
@@ -36,6 +36,8 @@ pub struct Limits {
     pub restart_window: Duration,
     pub leave: Duration,
     pub shutdown: Duration,
+    /// How long a pool that is too large is kept.
+    pub shrink_after: Duration,
 }
 
 impl Limits {
@@ -70,7 +72,7 @@ pub fn decide(facts: &Facts, limits: &Limits) -> Decision {
 }
 
 fn watch(facts: &Facts, limits: &Limits) -> Decision {
-    if facts.killed {
+    if facts.killed.is_some() {
         return Decision::Leave;
     }
     match facts.heartbeat_age {
@@ -100,6 +102,12 @@ fn replace(facts: &Facts, limits: &Limits) -> Decision {
     Decision::Start
 }
 
+/// Whether a worker is overdue and not dealt with: it was killed long ago and is still there.
+/// The supervisor can do no more, so it stops telling systemd's watchdog that all is well.
+pub fn is_beyond_help(facts: &Facts, limits: &Limits) -> bool {
+    facts.running && facts.killed.is_some_and(|since| since > limits.unhealthy)
+}
+
 /// The wait before a restart, given the restarts that count already: none, then 0.1 s doubling
 /// to 30 s. `dice` (0 to 1) takes up to a quarter off, so that many workers spread.
 pub fn backoff(restarts: u32, dice: f64) -> Duration {
@@ -121,12 +129,13 @@ mod tests {
         restart_window: Duration::from_secs(600),
         leave: Duration::from_secs(30),
         shutdown: Duration::from_secs(30),
+        shrink_after: Duration::from_secs(60),
     };
 
     const HEALTHY: Facts = Facts {
         wanted: true,
         running: true,
-        killed: false,
+        killed: None,
         leaving: None,
         holds_shards: true,
         heartbeat_age: Some(Duration::ZERO),
@@ -160,8 +169,19 @@ mod tests {
 
     #[test]
     fn who_was_killed_is_killed_once() {
-        let facts = Facts { killed: true, heartbeat_age: Some(99 * SECOND), ..HEALTHY };
+        let killed = Some(Duration::ZERO);
+        let facts = Facts { killed, heartbeat_age: Some(99 * SECOND), ..HEALTHY };
         assert_eq!(decision(facts), Decision::Leave);
+    }
+
+    #[test]
+    fn only_who_outlives_its_own_killing_is_beyond_help() {
+        let beyond = |facts: Facts| is_beyond_help(&facts, &LIMITS);
+        let overdue = Facts { heartbeat_age: Some(99 * SECOND), ..HEALTHY };
+        assert!(!beyond(overdue), "it will be killed");
+        assert!(!beyond(Facts { killed: Some(60 * SECOND), ..overdue }));
+        assert!(beyond(Facts { killed: Some(61 * SECOND), ..overdue }));
+        assert!(!beyond(Facts { killed: Some(61 * SECOND), ..DEAD }));
     }
 
     #[test]

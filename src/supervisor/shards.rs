@@ -10,11 +10,9 @@ use crate::board::words::{OwnershipWord, ShardWord};
 use crate::board::{Board, ShardSlot};
 use std::time::Duration;
 
-/// How long a pool that is too large is kept.
-const SHRINK_AFTER: Duration = Duration::from_secs(60);
-
 #[derive(Default)]
 pub struct Shards {
+    shrink_after: Duration,
     /// The shards of the last look, `None` before the first.
     known: Option<Vec<u32>>,
     size: usize,
@@ -22,6 +20,11 @@ pub struct Shards {
 }
 
 impl Shards {
+    /// A pool that is too large is kept for `shrink_after`.
+    pub fn new(shrink_after: Duration) -> Shards {
+        Shards { shrink_after, ..Shards::default() }
+    }
+
     pub fn count(&self) -> usize {
         self.known.as_ref().map_or(0, Vec::len)
     }
@@ -53,7 +56,7 @@ impl Shards {
             return needed;
         }
         let since = *self.too_large_since.get_or_insert(now);
-        if now.saturating_sub(since) < SHRINK_AFTER {
+        if now.saturating_sub(since) < self.shrink_after {
             return self.size;
         }
         self.too_large_since = None;
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_pool_grows_at_once_and_shrinks_late() {
-        let mut shards = Shards { size: 4, ..Shards::default() };
+        let mut shards = Shards { size: 4, ..Shards::new(Duration::from_secs(60)) };
         assert_eq!(shards.resize(6, Duration::ZERO), 6);
         shards.size = 6;
         assert_eq!(shards.resize(1, Duration::from_secs(1)), 6);

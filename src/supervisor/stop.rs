@@ -33,7 +33,7 @@ impl Supervisor<'_> {
         loop {
             let now = self.begin_turn();
             match self.reap(now) {
-                Ok(ends) => in_order &= ends.iter().all(|ended| *ended == Ended::Exit(0)),
+                Ok(ends) => in_order &= ends.iter().all(|end| end.ended == Ended::Exit(0)),
                 Err(error) => log::error!("{error}"),
             }
             if self.running() == 0 || now >= deadline {
@@ -57,13 +57,14 @@ impl Supervisor<'_> {
         if stragglers == 0 {
             return 0;
         }
+        let now = time::monotonic();
         for child in self.children.iter_mut().filter(|child| child.pid.is_some()) {
             log::error!("{} did not end in time: killing it", child.name());
-            child.kill(self.board);
+            child.kill(self.board, now);
         }
         let daemon = self.board.daemon();
         daemon.set(DaemonWord::Stragglers, daemon.get(DaemonWord::Stragglers) + stragglers as u64);
-        self.wait_for_all(time::monotonic() + REAPING, false);
+        self.wait_for_all(now + REAPING, false);
         if self.running() > 0 {
             log::error!("{} killed workers are stuck in the kernel: leaving them", self.running());
         }

@@ -63,8 +63,9 @@ pub enum Send {
 
 /// Forks a child that runs `body` and exits with the status it returns.
 ///
-/// The child never returns into the caller's frames, and it starts with all signals blocked:
-/// none may reach the handlers it inherited. `signal::listen_as_worker` lets them in again.
+/// The child never returns into the caller's frames, not even by a panic, and it starts with all
+/// signals blocked: none may reach the handlers it inherited. `signal::listen_as_worker` lets
+/// them in again.
 pub fn spawn(body: impl FnOnce() -> i32) -> io::Result<Pid> {
     debug_assert_eq!(threads(), 1, "fork of a process with threads");
     let parent = std::process::id();
@@ -72,12 +73,22 @@ pub fn spawn(body: impl FnOnce() -> i32) -> io::Result<Pid> {
     // SAFETY: this process has one thread (P1), so the child inherits no lock held by another.
     let forked = cvt(unsafe { libc::fork() });
     if let Ok(0) = forked {
+        let _guard = AbortOnUnwind;
         exit(if die_with(parent).is_ok() { body() } else { 75 });
     }
     signal::restore(&mask);
     let number = forked?;
     Pid::new(number.into())
         .ok_or_else(|| io::Error::other(format!("fork answered with the process id {number}")))
+}
+
+/// Makes a panic in the child signal 6, also in builds that unwind.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
+    }
 }
 
 /// Leaves at once: no destructor and no exit handler runs (P1: Kafka handles are not dropped).

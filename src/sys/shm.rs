@@ -117,10 +117,21 @@ pub struct SharedWords {
     words: usize,
 }
 
+// SAFETY: a mapping belongs to the process, not to a thread, and is touched by atomics only.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+unsafe impl Sync for SharedWords {}
+
 impl SharedWords {
     /// Maps the first `words` words of `file`, which must be open for writing.
     pub fn map(file: &File, words: usize) -> Result<SharedWords> {
         Self::map_as(file, words, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    /// Words without a name, all 0, that this process shares with the children it forks.
+    pub fn anonymous(words: usize) -> Result<SharedWords> {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        Self::map_descriptor(-1, words, libc::PROT_READ | libc::PROT_WRITE, flags)
     }
 
     /// Copies all words of an object that may be open for reading only.
@@ -134,16 +145,25 @@ impl SharedWords {
     }
 
     fn map_as(file: &File, words: usize, protection: libc::c_int) -> Result<SharedWords> {
-        let (length, flags) = (words * WORD_BYTES, libc::MAP_SHARED);
-        // SAFETY: the kernel chooses the place, so no mapping of ours is replaced.
-        let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, protection, flags, file.as_raw_fd(), 0)
-        };
+        Self::map_descriptor(file.as_raw_fd(), words, protection, libc::MAP_SHARED)
+    }
+
+    fn map_descriptor(
+        descriptor: libc::c_int,
+        words: usize,
+        protection: libc::c_int,
+        flags: libc::c_int,
+    ) -> Result<SharedWords> {
+        let length = words * WORD_BYTES;
+        // SAFETY: the kernel chooses the place, so no mapping of ours is replaced; a descriptor
+        // that is not open is an error of the call.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, descriptor, 0) };
         match NonNull::new(start.cast::<AtomicU64>()) {
             Some(mapped) if start != libc::MAP_FAILED => Ok(SharedWords { start: mapped, words }),
             _ => {
                 let why = std::io::Error::last_os_error();
-                Err(Error::temporary(format!("cannot map {length} bytes of the board: {why}")))
+                Err(Error::temporary(format!("cannot map {length} bytes of shared memory: {why}")))
             }
         }
     }

@@ -72,13 +72,14 @@ gone() { ! alive "$1"; }
 expect_obituary() { grep -Eq -- "$1" "$TMP/log" || fail "no obituary like '$1' in the log"; }
 
 # start_spanbufd [flags…]: a daemon of this test's own, with short timeouts; $INSTANCE, $GROUP and
-# $NAMESPACE may be set before. A second one is started under another INSTANCE.
+# $NAMESPACE may be set before. A second one is started under another INSTANCE. With REDIS_IN_FILE
+# set, the flags do not name the Redis.
 start_spanbufd() {
     INSTANCE=${INSTANCE:-$ID}
     set -- --instance "$INSTANCE" --bootstrap-servers "$BOOTSTRAP" --input-topic "$IN" \
         --output-topic "$OUT" --group-id "${GROUP:-$ID}" --namespace "${NAMESPACE:-$ID}" \
-        --redis-url "redis+unix://$REDIS_SOCKET" \
         --kafka-producer "compression.type=${COMPRESSION:-lz4}" "$@"
+    [ -n "${REDIS_IN_FILE:-}" ] || set -- --redis-url "redis+unix://$REDIS_SOCKET" "$@"
     # The mock does not let a member go that says good-bye; only its session's end does.
     [ "$TEST_KAFKA" != mock ] || set -- "$@" --kafka-consumer session.timeout.ms=3000 \
         --kafka-consumer heartbeat.interval.ms=500

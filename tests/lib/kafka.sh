@@ -29,7 +29,8 @@ start_kafka() {
 start_mock() {
     mkfifo "$TMP/mock.in"
     "$TESTKIT" mock "$@" <"$TMP/mock.in" >"$TMP/mock.out" 2>&1 &
-    started $!
+    MOCK=$!
+    started "$MOCK"
     exec 9>"$TMP/mock.in"
     wait_until 10 test -s "$TMP/mock.out"
     BOOTSTRAP=$(head -n 1 "$TMP/mock.out")
