@@ -8,8 +8,11 @@
 //!     testkit add-partitions BOOTSTRAP TOPIC TOTAL
 //!     testkit delete-topic BOOTSTRAP TOPIC
 //!     testkit committed BOOTSTRAP GROUP TOPIC
+//!     testkit restarts INSTANCE COUNT           kills flusher/0 and prints how long it was missed
 //!
 //! An example, so that it is built with the tests and never installed.
+
+mod restarts;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -44,6 +47,7 @@ fn main() {
         ["add-partitions", bootstrap, topic, total] => add_partitions(bootstrap, topic, total),
         ["delete-topic", bootstrap, topic] => delete_topic(bootstrap, topic),
         ["committed", bootstrap, group, topic] => committed(bootstrap, group, topic),
+        ["restarts", instance, count] => restarts::measure(instance, count),
         _ => Err("usage: see the head of tests/kit/testkit.rs".into()),
     };
     if let Err(why) = outcome {
