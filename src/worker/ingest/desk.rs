@@ -353,17 +353,21 @@ impl<'a> Desk<'a> {
 
     // --- looking after the shards ---
 
-    /// Finds positions, starts and pauses, compares with the store, commits, gives back.
+    /// Finds positions, starts and pauses, compares with the store, commits, gives back. Each of
+    /// these may wait for its own bound; the heart does not wait for their sum.
     pub fn look_after(&mut self, consumer: &Consumer) -> Result<()> {
         let now = time::monotonic();
         self.note_holders(now);
         self.hold_back(now);
         self.find(consumer, now)?;
+        self.berth.beat();
         self.flow(consumer, now)?;
+        self.berth.beat();
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = now;
             self.compare()?;
             self.notice_contests();
+            self.berth.beat();
             self.look_at_memory();
             self.look_at_ends(consumer, now);
             if self.kafka_away && consumer.answers(ENDS_WAIT) {

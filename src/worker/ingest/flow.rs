@@ -39,7 +39,9 @@ impl Desk<'_> {
         if !self.store_backoff.is_over(time::monotonic()) {
             return;
         }
-        let Ok(memory) = self.store.memory() else { return };
+        let Ok(memory) = self.store.memory() else {
+            return self.store_backoff.failed(time::monotonic());
+        };
         let limit = if memory.max_bytes > 0 { memory.max_bytes } else { memory.host_bytes };
         let percentage = self.config.max_memory_percentage.into();
         self.memory_short = self.memory.is_short(memory.used_bytes, limit, percentage);

@@ -65,6 +65,7 @@ fn turn(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
     desk.berth.beat();
     read(consumer, desk)?;
     desk.append_ripe(false)?;
+    desk.berth.beat();
     desk.look_after(consumer)?;
     desk.report();
     Ok(())
