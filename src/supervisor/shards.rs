@@ -39,10 +39,10 @@ impl Shards {
         if self.known.as_ref() == Some(&shards) && self.size == size {
             return size;
         }
-        if shards.is_empty() {
-            log::info!("no shards are assigned: idling");
-        } else {
+        if !shards.is_empty() {
             log::info!("{} shards on {size} flushers", shards.len());
+        } else if self.known.as_ref() != Some(&shards) {
+            log::info!("no shards are assigned: idling");
         }
         write(board, &shards, size);
         self.known = Some(shards);
