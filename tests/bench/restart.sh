@@ -11,7 +11,6 @@ if [ -z "${BENCH_BUILT:-}" ]; then
     # A PID namespace: what is killed here is nobody else's.
     BENCH_BUILT=1 exec unshare --pid --fork --mount-proc --kill-child sh "$0" "$@"
 fi
-TEST_ROOT=$ROOT
 SPANBUFD=$ROOT/target/release/spanbufd TESTKIT=$ROOT/target/release/examples/testkit
 export SPANBUFD TESTKIT
 . "$ROOT/tests/lib/common.sh"
