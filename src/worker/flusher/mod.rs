@@ -42,9 +42,6 @@ const IN_FLIGHT_BYTES_MAX: u64 = 4 << 20;
 /// Between two early flushes: what was flushed must have time to be settled.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Acknowledgements take milliseconds; after this long without one Kafka is being waited for.
-const ANSWER_SLOW: Duration = Duration::from_secs(5);
-
 /// Early flushes help only when at least one part in this many of the store's memory is ours.
 const OUR_SHARE_MIN: u64 = 4;
 
@@ -138,7 +135,6 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         is_full: false,
         made_room_at: Duration::ZERO,
         rebuilds: 0,
-        answered_at: time::monotonic(),
     });
     loop {
         flusher.turn()?;
@@ -158,8 +154,6 @@ struct Flusher<'a> {
     made_room_at: Duration,
     /// As counted on the board.
     rebuilds: u64,
-    /// When Kafka last answered, or was last not asked anything.
-    answered_at: Duration,
 }
 
 impl Flusher<'_> {
@@ -193,8 +187,7 @@ impl Flusher<'_> {
         match outcome {
             Ok(()) => {
                 self.desk.store_backoff.worked();
-                let silent = time::monotonic().saturating_sub(self.answered_at) > ANSWER_SLOW;
-                let waits = self.desk.kafka_waits || silent;
+                let waits = self.desk.kafka_waits;
                 let what = if waits { WaitingFor::Kafka } else { WaitingFor::Nothing };
                 self.desk.berth.waiting_for(what);
                 Ok(())
@@ -335,11 +328,7 @@ impl Flusher<'_> {
         for flight in self.flights.land_empty() {
             flight::finish(&mut self.desk, &mut self.held, flight);
         }
-        let outcomes = self.desk.producer.poll(wait);
-        if !outcomes.is_empty() || self.flights.bytes() == 0 {
-            self.answered_at = time::monotonic();
-        }
-        for outcome in outcomes {
+        for outcome in self.desk.producer.poll(wait) {
             flight::landed(&mut self.desk, &mut self.held, &mut self.flights, outcome);
         }
     }
