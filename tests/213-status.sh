@@ -37,7 +37,10 @@ expect_status 0 as_nobody status --instance "$INSTANCE"
 grep -Eq 'flusher/1 .* healthy .*[0-9][KM] ' "$TMP/answer" || fail "nobody sees no memory"
 
 kill -STOP "$DAEMON"
-stuck() { status >"$TMP/text"; [ $? -eq 1 ] && grep -q "the supervisor's last turn is" "$TMP/text"; }
+stuck() {
+    status >"$TMP/text"
+    [ $? -eq 1 ] && grep -q "the supervisor's last turn is" "$TMP/text"
+}
 wait_until 15 stuck
 kill -CONT "$DAEMON"
 wait_until 10 board_says 'd["health"]' healthy

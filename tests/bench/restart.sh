@@ -1,9 +1,9 @@
 #!/bin/sh
-# How long a killed flusher is missed: median, min and max of N kills (20) of the real daemon, in ms.
+# How long a killed flusher is missed: median, min and max of N kills of the real daemon, in ms.
 #
-# `sh tests/bench/restart.sh [N]`: builds for release, starts a Redis, a mock cluster and a daemon of
-# its own with some thousand open spans in four shards, and ends them again. The goal is a median
-# below 10 ms until the replacement is healthy and flushing.
+# `sh tests/bench/restart.sh [N]` (20): builds for release, starts a Redis, a mock cluster and a
+# daemon of its own with some thousand open spans in four shards, and ends them again. The goal is
+# a median below 10 ms until the replacement is healthy and flushing.
 set -eu
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 if [ -z "${BENCH_BUILT:-}" ]; then
