@@ -25,7 +25,7 @@ WORKLOADS = {
     "split": (10_000, "--spans-per-trace 4-16 --split 1 --window 1000"),
 }
 STEP_MS = 0.2
-SWEEP = (100, 300, 1000, 3000)
+SWEEP = (100, 300, 1000, 2000)
 SMOKE = ("small", "live")
 
 # Nothing falls due: what is read stays buffered.
@@ -236,7 +236,7 @@ class Bench:
                 self.limits(workload, out)
             if "small" in self.options.workloads and not self.options.quick:
                 for size in SWEEP[:1] if self.options.size == "smoke" else SWEEP:
-                    flags = ("--max-batch-size", str(size), "--max-batch-bytes", "16MiB")
+                    flags = ("--max-batch-size", str(size))
                     self.path("small", group=f"batch {size}", flags=flags)
             self.say(f"turn {turn + 1} of {self.repeat} is done")
         if self.options.quick:

@@ -1,4 +1,4 @@
-"""One daemon under measurement: starts it, follows its board, reads its processes' CPU and memory."""
+"""One daemon under measurement: starts it, follows its board, reads its CPU and memory."""
 import json
 import os
 import subprocess

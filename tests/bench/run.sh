@@ -1,5 +1,5 @@
 #!/bin/sh
-# The benchmark: five workloads through Kafka and Redis, and what is physically possible beside them.
+# The benchmark: five workloads through Kafka and Redis, and what is possible at all beside them.
 #
 # usage: sh tests/bench/run.sh [full|short|smoke] [bench.py options]
 #
@@ -30,6 +30,7 @@ export BENCHKIT TEST_KAFKA
 # shellcheck source=tests/lib/common.sh
 . "$ROOT/tests/lib/common.sh"
 
+# shellcheck disable=SC2119
 start_redis
 case $TEST_KAFKA in
     mock)
