@@ -36,8 +36,9 @@ const WORK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Bytes produced and not yet acknowledged, at most, counted raw (the client's queue is larger).
 /// An idempotent client may have five requests of a MB on their way to a partition; while it has
-/// more to send than that, its thread spins.
-const IN_FLIGHT_BYTES_MAX: u64 = 4 << 20;
+/// more to send than that, its thread spins. With much less, rounds are so small that blocks are
+/// read again and again.
+const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
 
 /// Between two early flushes: what was flushed must have time to be settled.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
