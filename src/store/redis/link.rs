@@ -10,7 +10,8 @@ use crate::sys::time;
 use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, Value};
 use std::time::Duration;
 
-/// The bound of one call, all its replies together; well below `max-unhealthy-seconds`.
+/// The bound of one call of the store: connecting, preparing, all replies, and a repeat together;
+/// well below `max-unhealthy-seconds`.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -64,6 +65,8 @@ pub struct Link {
     connection: Option<Connection>,
     /// Counts connections, so that a caller notices a new one.
     pub connections: u64,
+    /// When the call under way gives up.
+    deadline: Duration,
 }
 
 impl Link {
@@ -80,7 +83,17 @@ impl Link {
             info = info.set_redis_settings(settings);
         }
         let client = Client::open(info).map_err(|why| wrong(&why))?;
-        Ok(Link { client, address, connection: None, connections: 0 })
+        Ok(Link { client, address, connection: None, connections: 0, deadline: Duration::ZERO })
+    }
+
+    /// A call of the store begins: whatever it exchanges has one deadline.
+    pub fn begin(&mut self) {
+        self.deadline = time::monotonic() + CALL_MAX;
+    }
+
+    /// What is left until the deadline; never zero, which would mean no limit.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_sub(time::monotonic()).max(Duration::from_millis(1))
     }
 
     /// Connects if there is no connection. How long to wait after a failure is the caller's.
@@ -88,7 +101,7 @@ impl Link {
         if self.connection.is_some() {
             return Ok(());
         }
-        match self.client.get_connection_with_timeout(CONNECT_MAX) {
+        match self.client.get_connection_with_timeout(CONNECT_MAX.min(self.left())) {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.connections += 1;
@@ -109,7 +122,7 @@ impl Link {
     }
 
     fn exchange(&mut self, commands: &[Command]) -> Result<Vec<Reply>> {
-        let deadline = time::monotonic() + CALL_MAX;
+        let (left, deadline) = (self.left(), self.deadline);
         let Some(connection) = &mut self.connection else {
             return Err(Error::temporary(format!("no connection to {}", self.address)));
         };
@@ -118,7 +131,7 @@ impl Link {
             command.0.write_packed_command(&mut packed);
         }
         let sent = connection
-            .set_write_timeout(Some(CALL_MAX))
+            .set_write_timeout(Some(left))
             .and_then(|()| connection.send_packed_command(&packed));
         if let Err(why) = sent {
             return Err(self.failed("write to", &why));

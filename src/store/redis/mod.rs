@@ -18,9 +18,14 @@ use crate::error::{Error, Result};
 use crate::segment::batch::Block;
 use crate::segment::index::BatchMarks;
 use crate::segment::{BatchId, Offset, ShardId};
+use crate::sys::time;
 use link::{Command, Link, Reply};
 use parse::hex;
+use std::time::Duration;
 pub use view::ShardKeys;
+
+/// How often a server that did not evict is asked again.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A script file, loaded once per server and again after NOSCRIPT.
 #[derive(Clone, Copy)]
@@ -49,6 +54,8 @@ pub struct RedisStore {
     /// Digests by script, for the connection that they were loaded on.
     digests: Vec<String>,
     loaded_on: u64,
+    /// When the server was last seen not to evict; `None` before the first time.
+    sound_at: Option<Duration>,
     /// For those who look: no script is loaded, so none can be called.
     looks_only: bool,
 }
@@ -71,6 +78,7 @@ impl RedisStore {
             ttl_s: config.redis_ttl.as_secs().max(1).to_string(),
             digests: Vec::new(),
             loaded_on: 0,
+            sound_at: None,
             looks_only: false,
         })
     }
@@ -82,6 +90,7 @@ impl RedisStore {
 
     /// What INFO says of the server's memory.
     pub fn memory(&mut self) -> Result<Memory> {
+        self.link.begin();
         let info = self.info()?;
         let number = |key| parse::info(&info, key).and_then(|text| text.parse().ok()).unwrap_or(0);
         Ok(Memory {
@@ -99,17 +108,41 @@ impl RedisStore {
         }
     }
 
-    /// On every new connection: the server must not evict our keys, and must know our scripts.
+    /// The server must not evict our keys, which may change under us, and must know our scripts,
+    /// which are loaded on every new connection.
     fn prepare(&mut self) -> Result<()> {
         self.link.connect()?;
-        if self.looks_only || self.loaded_on == self.link.connections {
+        if self.looks_only {
             return Ok(());
         }
-        let info = self.info()?;
-        parse::check_eviction(&info, &self.link.address)?;
-        self.load_scripts()?;
-        self.loaded_on = self.link.connections;
+        let now = time::monotonic();
+        let is_new = self.loaded_on != self.link.connections;
+        if is_new || self.sound_at.is_none_or(|at| now.saturating_sub(at) >= EVICTION_INTERVAL) {
+            self.check_eviction(now)?;
+        }
+        if is_new {
+            self.load_scripts()?;
+            self.loaded_on = self.link.connections;
+        }
         Ok(())
+    }
+
+    /// At the start a server that may evict is an error of the configuration. One that was sound
+    /// before is waited for: everything pauses until somebody mends it.
+    fn check_eviction(&mut self, now: Duration) -> Result<()> {
+        let info = self.info()?;
+        match parse::check_eviction(&info, &self.link.address) {
+            Ok(()) => {
+                self.sound_at = Some(now);
+                Ok(())
+            }
+            Err(error) if self.sound_at.is_some() => {
+                // Asked again by the next call, not in a minute.
+                self.sound_at = Some(Duration::ZERO);
+                Err(Error::temporary(error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn load_scripts(&mut self) -> Result<()> {
@@ -129,6 +162,7 @@ impl RedisStore {
     /// them and calls the whole again: a script cannot be mended inside a pipeline, and every
     /// call may be repeated.
     fn call(&mut self, make: impl Fn(&RedisStore) -> Vec<Command>) -> Result<Vec<Reply>> {
+        self.link.begin();
         self.prepare()?;
         let commands = make(self);
         let replies = self.link.call(&commands)?;

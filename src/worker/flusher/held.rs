@@ -101,8 +101,8 @@ impl Held {
             return Ok(());
         }
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
-            self.looked_at = now;
             self.compare(desk)?;
+            self.looked_at = now;
         }
         if self.is_behind(desk) { self.index_new(desk) } else { Ok(()) }
     }
@@ -123,8 +123,7 @@ impl Held {
         let Some(owned) = &mut self.owned else { return Ok(()) };
         let listed = desk.store.list(self.shard, owned.index.position())?;
         if listed.is_empty() {
-            // Only gaps, or something is wrong: the comparison with the state tells.
-            return self.compare(desk);
+            return self.find_unlisted(desk);
         }
         for page in listed.chunks(HEADERS_PER_PAGE) {
             let headers = desk.store.headers(self.shard, page)?;
@@ -139,6 +138,20 @@ impl Held {
             desk.berth.beat();
         }
         desk.berth.moved();
+        Ok(())
+    }
+
+    /// Ingest is ahead and no batch begins where the index ends: only gaps, or Redis went back in
+    /// time and what was read again lies in batches with other bounds.
+    fn find_unlisted(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+        let ahead = self.board_position(desk);
+        self.compare(desk)?;
+        let Some(owned) = &self.owned else { return Ok(()) };
+        let from = owned.index.position();
+        if Some(from) < ahead && desk.store.list(self.shard, from)?.is_empty() {
+            log::warn!("shard {}: no batch begins where the index ends", self.shard);
+            self.lose();
+        }
         Ok(())
     }
 
@@ -409,7 +422,12 @@ impl Held {
         let header_bytes = batch.header_bytes;
         let from = carry.from;
         let clean = Clean { shard: self.shard, epoch: owned.epoch, from, carry: batch };
-        match desk.store.clean(&clean)? {
+        let cleaned = desk.store.clean(&clean);
+        if cleaned.is_err() {
+            // It may have been done: compared before anything is fetched by the old index.
+            self.looked_at = Duration::ZERO;
+        }
+        match cleaned? {
             Fenced::Done => {
                 owned.index.moved(&sparse, &header, header_bytes, &carry.chunks);
                 if let Some(slot) = desk.berth.board.shard(self.shard) {

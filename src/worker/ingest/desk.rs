@@ -98,6 +98,10 @@ impl<'a> Desk<'a> {
 
     /// New shards: said on the board, so that a flusher is found for them.
     pub fn assigned(&mut self, shards: &[ShardId]) {
+        if self.stopping {
+            // The flushers are leaving; the group learns at the close that nobody reads these.
+            return;
+        }
         let now = time::monotonic();
         self.generation += 1;
         for &id in shards {
