@@ -1,0 +1,25 @@
+#!/bin/sh
+# With the rights that spanbufd(8) gives its Redis user, and no more, the daemon does all its work.
+# kafka: mock
+. "$(dirname "$0")/lib/common.sh"
+
+start_redis
+start_kafka
+# The rule of the page, with this test's name and namespace.
+rule=$(sed -n 's/^ACL SETUSER spanbufd //p' "$ROOT/man/spanbufd.8" | sed "s/~spanbuf:/~$ID:/")
+[ -n "$rule" ] || fail "spanbufd(8) has no ACL rule"
+# shellcheck disable=SC2086 # words
+redis_cli ACL SETUSER spanbufd $rule >"$TMP/answer"
+grep -qx OK "$TMP/answer" || fail "$(cat "$TMP/answer")"
+redis_cli ACL SETUSER default off >/dev/null
+
+umask 077
+echo password >"$TMP/password"
+generate --traces 50 --seed 17 >"$TMP/in"
+REDIS_SOCKET="$REDIS_SOCKET?user=spanbufd"
+start_spanbufd --redis-password-file "$TMP/password" --timeout 2 --root-timeout 1
+produce "$IN" <"$TMP/in"
+wait_until 40 all_out "$TMP/in"
+stop_spanbufd
+check "$TMP/in"
+if grep -q NOPERM "$TMP/log"; then fail "something is not allowed"; fi
