@@ -8,8 +8,10 @@ audited() { got=0; audit "$@" >"$TMP/answer" 2>&1 || got=$?; }
 finds() {
     wanted=$1 text=$2; shift 2
     audited "$@"
-    [ "$got" -eq "$wanted" ] && grep -q -- "$text" "$TMP/answer" ||
-        { cat "$TMP/answer"; fail "status $got, not $wanted, or no '$text'"; }
+    if [ "$got" -ne "$wanted" ] || ! grep -q -- "$text" "$TMP/answer"; then
+        cat "$TMP/answer"
+        fail "status $got, not $wanted, or no '$text'"
+    fi
 }
 everything() {
     for key in $(redis_cli keys '*' | sort); do redis_cli dump "$key"; done | md5sum

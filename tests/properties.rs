@@ -377,10 +377,14 @@ fn the_oldest_are_taken_before_their_time_and_come_back_due() {
     let made = packed(&spans, 0, None);
     let mut index = Index::new(LIMITS, Offset(0), None);
     index.follow(&made.header, made.header_bytes).unwrap();
-    let mut early = index.oldest(1, Reason::Pressure);
+    let mut early = index.oldest(1, u64::MAX, Reason::Pressure);
     assert_eq!(early[0].segment.unwrap().id, IdKey(1));
     assert_eq!((index.open_segments(), index.floor()), (2, Offset(0)));
+    // By bytes one segment at least, and no second one beyond the bound.
     index.give_back(early.remove(0));
+    let early = index.oldest(9, 1, Reason::Pressure);
+    assert_eq!(early.len(), 1);
+    early.into_iter().for_each(|due| index.give_back(due));
     assert_eq!(index.due(EventMs(0), 9, u64::MAX).len(), 1);
 }
 

@@ -79,7 +79,8 @@ words! {
     MovedMs "progress" "ms" Own gauge "monotonic time when work last got done";
     WaitingFor "waiting_for" "reason" Own gauge "0 nothing, 1 Kafka, 2 Redis, 3 both";
     Turns "turns" "count" Own counter "turns of its loop";
-    InFlightBytes "in_flight" "bytes" Own gauge "bytes produced and not yet acknowledged";
+    InFlightBytes "in_flight" "bytes" Own gauge
+        "bytes produced and not yet acknowledged, and 2 KiB a segment";
     IndexBytes "index" "bytes" Own gauge "memory of its indexes";
     Generation "generation" "count" Own gauge "configuration generation it runs with";
     Producers "producers" "count" Own counter "producers that failed for good and were replaced";

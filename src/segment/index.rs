@@ -216,9 +216,15 @@ impl Index {
         taken.into_iter().map(|set| self.hand_out(set)).collect()
     }
 
-    /// Takes out the oldest open segments whatever their deadline (reason `Pressure`/`Drain`).
-    pub fn oldest(&mut self, max_segments: usize, reason: Reason) -> Vec<DueSegment> {
-        let taken = self.sets.take_oldest(max_segments, reason);
+    /// Takes out the oldest open segments whatever their deadline (reason `Pressure`/`Drain`), at
+    /// most `max_segments`, and at most about `max_bytes` (one segment at least).
+    pub fn oldest(
+        &mut self,
+        max_segments: usize,
+        max_bytes: u64,
+        reason: Reason,
+    ) -> Vec<DueSegment> {
+        let taken = self.sets.take_oldest(max_segments, max_bytes, reason);
         taken.into_iter().map(|set| self.hand_out(set)).collect()
     }
 

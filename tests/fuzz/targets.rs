@@ -108,7 +108,7 @@ fn read_batch(data: &[u8]) {
         index.restored();
     }
     let due = index.due(EventMs(i64::MAX), 100, u64::MAX);
-    let oldest = index.oldest(100, Reason::Pressure);
+    let oldest = index.oldest(100, u64::MAX, Reason::Pressure);
     let _ = (index.floor(), index.next_due(), index.bytes(), index.sparse(1 << 20));
     for one in due.into_iter().chain(oldest) {
         let chunks = one.chunks.clone();

@@ -391,7 +391,7 @@ impl World {
 
     fn fetch(&mut self, flusher: &mut Flusher, lost: bool) -> bool {
         flusher.next = Next::Produce;
-        for due in flusher.index.oldest(1, Reason::Pressure) {
+        for due in flusher.index.oldest(1, u64::MAX, Reason::Pressure) {
             match self.offsets(&due) {
                 Some(_) if lost => flusher.index.give_back(due),
                 Some(offsets) => flusher.flight.push((due, offsets)),

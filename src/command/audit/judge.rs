@@ -172,7 +172,7 @@ fn rebuild(evidence: &Evidence, taken: &Taken, limits: Limits) -> Index {
 fn list_open(finding: &mut Finding, mut index: Index, evidence: &Evidence) {
     let headers: BTreeMap<BatchId, &Header> =
         evidence.batches.iter().flatten().map(|header| (header.id, header)).collect();
-    let open = index.oldest(usize::MAX, Reason::Drain);
+    let open = index.oldest(usize::MAX, u64::MAX, Reason::Drain);
     let mut all = Vec::new();
     for due in open {
         let offsets = offsets(&headers, &due.chunks);

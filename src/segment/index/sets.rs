@@ -337,7 +337,12 @@ impl Sets {
         taken
     }
 
-    pub fn take_oldest(&mut self, max_segments: usize, reason: Reason) -> Vec<Taken> {
+    pub fn take_oldest(
+        &mut self,
+        max_segments: usize,
+        max_bytes: u64,
+        reason: Reason,
+    ) -> Vec<Taken> {
         let open = self.sets.iter().enumerate();
         let mut open: Vec<(EventMs, u64, u32)> = open
             .filter_map(|(number, set)| {
@@ -346,13 +351,17 @@ impl Sets {
             })
             .collect();
         open.sort_unstable();
-        open.truncate(max_segments);
-        let due = |sets: &Sets, number: u32| {
-            let set = sets.sets[number as usize].as_ref()?;
-            Some(set.deadline(&sets.limits).0)
-        };
-        let take = |(_, _, number)| due(self, number).and_then(|at| self.take(number, reason, at));
-        open.into_iter().filter_map(take).collect()
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        for (_, _, number) in open.into_iter().take(max_segments) {
+            let Some(set) = self.sets[number as usize].as_ref() else { continue };
+            bytes += set.bytes;
+            if bytes > max_bytes && !taken.is_empty() {
+                break;
+            }
+            let due_ms = set.deadline(&self.limits).0;
+            taken.extend(self.take(number, reason, due_ms));
+        }
+        taken
     }
 
     fn take(&mut self, number: u32, reason: Reason, due_ms: EventMs) -> Option<Taken> {

@@ -351,12 +351,11 @@ impl Held {
         owned.index.due(now, desk.config.max_flush_segments as usize, room)
     }
 
-    /// The oldest open segments, before their time: only to make room.
-    pub fn oldest(&mut self, desk: &Desk<'_>) -> Vec<DueSegment> {
+    /// The oldest open segments, before their time, at most `room` bytes: only to make room.
+    pub fn oldest(&mut self, desk: &Desk<'_>, room: u64) -> Vec<DueSegment> {
+        let count = desk.config.max_flush_segments as usize;
         match &mut self.owned {
-            Some(owned) if !self.leaving => {
-                owned.index.oldest(desk.config.max_flush_segments as usize, Reason::Pressure)
-            }
+            Some(owned) if !self.leaving => owned.index.oldest(count, room, Reason::Pressure),
             _ => Vec::new(),
         }
     }

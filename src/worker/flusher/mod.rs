@@ -34,7 +34,8 @@ use std::time::Duration;
 /// so things are gathered for as long as nobody minds: it bounds how late a deadline is seen.
 const WORK_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Bytes produced and not yet acknowledged, at most, counted raw (the client's queue is larger).
+/// Bytes produced and not yet acknowledged, at most, counted as `flight.rs` does (the client's
+/// queue is larger). One round may pass it by one segment.
 /// An idempotent client may have five requests of a MB on their way to a partition; while it has
 /// more to send than that, its thread spins. With much less, rounds are so small that blocks are
 /// read again and again.
@@ -305,7 +306,8 @@ impl Flusher<'_> {
         }
         self.made_room_at = now;
         for held in &mut self.held {
-            let oldest = held.oldest(&self.desk);
+            let room = IN_FLIGHT_BYTES_MAX.saturating_sub(self.flights.bytes());
+            let oldest = if room > 0 { held.oldest(&self.desk, room) } else { break };
             if !oldest.is_empty() {
                 round::start(&mut self.desk, held, &mut self.flights, oldest)?;
             }

@@ -18,49 +18,105 @@ use crate::segment::{BatchId, ShardId};
 use crate::store::Store;
 use crate::sys::time;
 
-/// Decompressed blocks by batch and number.
+/// What is decompressed at a time. A block holds 16 KiB of many segments, or one larger chunk.
+const PAGE_BYTES: u64 = 8 << 20;
+
+/// Of a block of which less than one part in this many is wanted, only that is kept.
+const SPARSE: usize = 2;
+
+type BlockKey = (BatchId, u32);
+
+/// The bodies of some chunks, with at most as much again beside them.
+#[derive(Default)]
 pub struct Blocks {
-    raw: QuickMap<(BatchId, u32), Vec<u8>>,
+    /// Decompressed blocks by batch and number.
+    whole: QuickMap<BlockKey, Vec<u8>>,
+    /// Single bodies by batch and ordinal.
+    bodies: QuickMap<(BatchId, u32), Vec<u8>>,
 }
 
 impl Blocks {
     /// The bytes of a chunk's body; `None` when the block is shorter than it should be.
     pub fn body(&self, chunk: &ChunkRef) -> Option<&[u8]> {
-        let block = self.raw.get(&(chunk.batch, chunk.block_no))?;
-        let start = chunk.body_at as usize;
-        block.get(start..start.checked_add(chunk.body_bytes as usize)?)
+        match self.whole.get(&(chunk.batch, chunk.block_no)) {
+            Some(block) => body_in(block, chunk),
+            None => self.bodies.get(&(chunk.batch, chunk.ordinal)).map(Vec::as_slice),
+        }
+    }
+
+    fn keep(&mut self, block: Vec<u8>, chunks: &[&ChunkRef]) {
+        let wanted: usize = chunks.iter().map(|chunk| chunk.body_bytes as usize).sum();
+        if let Some(first) = chunks.first()
+            && wanted * SPARSE >= block.len()
+        {
+            self.whole.insert((first.batch, first.block_no), block);
+            return;
+        }
+        for chunk in chunks {
+            if let Some(body) = body_in(&block, chunk) {
+                self.bodies.insert((chunk.batch, chunk.ordinal), body.to_vec());
+            }
+        }
     }
 }
 
-/// Fetches and decompresses the blocks of these chunks, each once. `None` when one is missing
-/// or damaged: the store has a hole.
+fn body_in<'b>(block: &'b [u8], chunk: &ChunkRef) -> Option<&'b [u8]> {
+    let start = chunk.body_at as usize;
+    block.get(start..start.checked_add(chunk.body_bytes as usize)?)
+}
+
+/// Fetches and decompresses the blocks of these chunks, each once, page by page. `None` when one
+/// is missing or damaged: the store has a hole.
 pub fn read_blocks(
     desk: &mut Desk<'_>,
     shard: ShardId,
     chunks: &[ChunkRef],
 ) -> Result<Option<Blocks>> {
-    let mut wanted: Vec<(ShardId, BatchId, Block)> = Vec::new();
-    let mut numbers: Vec<(BatchId, u32)> = Vec::new();
-    let mut raw = QuickMap::default();
+    let mut wanted: QuickMap<BlockKey, Vec<&ChunkRef>> = QuickMap::default();
+    let mut order: Vec<(ShardId, BatchId, Block)> = Vec::new();
+    let mut keys: Vec<BlockKey> = Vec::new();
     for chunk in chunks {
         let key = (chunk.batch, chunk.block_no);
-        if raw.insert(key, Vec::new()).is_none() {
-            wanted.push((shard, chunk.batch, chunk.block));
-            numbers.push(key);
+        let of_block = wanted.entry(key).or_default();
+        if of_block.is_empty() {
+            order.push((shard, chunk.batch, chunk.block));
+            keys.push(key);
+        }
+        of_block.push(chunk);
+    }
+    let mut blocks = Blocks::default();
+    for page in pages(&order) {
+        let fetched = desk.store.fetch(&order[page.clone()])?;
+        for ((key, (_, _, block)), stored) in
+            keys[page.clone()].iter().zip(&order[page]).zip(fetched)
+        {
+            let Some(stored) = stored else { return Ok(None) };
+            match batch::unpack_block(block, &stored) {
+                Ok(bytes) => blocks.keep(bytes, &wanted[key]),
+                Err(damage) => {
+                    log::error!("shard {shard}: a block cannot be read: {}", damage.what);
+                    return Ok(None);
+                }
+            }
         }
     }
-    let fetched = desk.store.fetch(&wanted)?;
-    for ((key, (_, _, block)), stored) in numbers.into_iter().zip(&wanted).zip(fetched) {
-        let Some(stored) = stored else { return Ok(None) };
-        match batch::unpack_block(block, &stored) {
-            Ok(bytes) => raw.insert(key, bytes),
-            Err(damage) => {
-                log::error!("shard {shard}: a block cannot be read: {}", damage.what);
-                return Ok(None);
-            }
-        };
+    Ok(Some(blocks))
+}
+
+/// Runs of blocks of at most [`PAGE_BYTES`] when decompressed; one block at least.
+fn pages(order: &[(ShardId, BatchId, Block)]) -> Vec<std::ops::Range<usize>> {
+    let (mut pages, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, (_, _, block)) in order.iter().enumerate() {
+        if at > start && bytes + u64::from(block.raw_bytes) > PAGE_BYTES {
+            pages.push(start..at);
+            (start, bytes) = (at, 0);
+        }
+        bytes += u64::from(block.raw_bytes);
     }
-    Ok(Some(Blocks { raw }))
+    if start < order.len() {
+        pages.push(start..order.len());
+    }
+    pages
 }
 
 /// Starts the delivery of what is due. When the store has a hole, everything goes back and the
@@ -218,5 +274,41 @@ pub fn post(
             flight.failed = true;
             desk.troubles.warn("cannot produce", &error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(raw_bytes: u32) -> Block {
+        Block { at: 0, stored_bytes: 0, raw_bytes, checksum: 0 }
+    }
+
+    fn chunk(ordinal: u32, body_at: u32, body_bytes: u32) -> ChunkRef {
+        let batch = BatchId(1);
+        ChunkRef { batch, ordinal, block_no: 0, block: block(100), body_at, body_bytes, spans: 1 }
+    }
+
+    #[test]
+    fn of_a_sparse_block_only_what_is_wanted_is_kept() {
+        let bytes: Vec<u8> = (0..100).collect();
+        for (body_bytes, whole) in [(10, 0), (60, 1)] {
+            let (one, beyond) = (chunk(3, 20, body_bytes), chunk(4, 90, 20));
+            let mut blocks = Blocks::default();
+            blocks.keep(bytes.clone(), &[&one, &beyond]);
+            assert_eq!(blocks.whole.len(), whole);
+            assert_eq!(blocks.body(&one), Some(&bytes[20..20 + body_bytes as usize]));
+            assert_eq!(blocks.body(&beyond), None, "beyond the block");
+        }
+    }
+
+    #[test]
+    fn pages_are_bounded_and_leave_nothing_out() {
+        let page = PAGE_BYTES as u32;
+        let sizes = [page / 2, page / 2, 1, page * 3, page];
+        let order: Vec<_> = sizes.map(|size| (ShardId(0), BatchId(0), block(size))).into();
+        assert_eq!(pages(&order), [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(pages(&[]), []);
     }
 }
