@@ -48,8 +48,8 @@ pub struct Held {
     cleaned_at: Duration,
     renewed_at: Duration,
     claim: Claim,
-    /// A life in which bytes were missing once: the second time the store is asked no more.
-    doubted: Option<Life>,
+    /// The taking in which bytes were missing: in the very next one the store is asked no more.
+    doubted: Option<u64>,
 }
 
 /// What we have of a shard after taking it in the store.
@@ -295,12 +295,12 @@ impl Held {
         Ok(Some(headers))
     }
 
-    /// Bytes of a batch are missing or damaged. The first time the index may be what is wrong (a
-    /// cleaning whose reply was lost): it is built again. The second time the store has a hole.
+    /// Bytes of a batch are missing or damaged. The index may be what is wrong (a cleaning whose
+    /// reply was lost): it is built again. In a fresh one as well, the store has a hole.
     pub fn hole(&mut self, desk: &mut Desk<'_>) -> Result<()> {
         let Some(owned) = &self.owned else { return Ok(()) };
-        if self.doubted != Some(owned.life) {
-            self.doubted = Some(owned.life);
+        if self.doubted.is_none_or(|taking| taking + 1 != self.taking) {
+            self.doubted = Some(self.taking);
             self.lose();
             return Ok(());
         }
