@@ -189,7 +189,8 @@ impl Flusher<'_> {
         match outcome {
             Ok(()) => {
                 self.desk.store_backoff.worked();
-                let waits = self.desk.kafka_waits;
+                // Who has nothing in flight does not wait, whatever was last said of Kafka.
+                let waits = self.desk.kafka_waits && self.flights.bytes() > 0;
                 let what = if waits { WaitingFor::Kafka } else { WaitingFor::Nothing };
                 self.desk.berth.waiting_for(what);
                 Ok(())
