@@ -5,12 +5,12 @@
 # timeout: 300
 . "$(dirname "$0")/lib/common.sh"
 
-# Produces $TMP/in in sixty parts, some of them a second.
+# Produces $TMP/in in thirty parts, one or two a second.
 load() {
-    generate --traces 1200 --seed "$1" >"$TMP/in"
+    generate --traces 600 --seed "$1" >"$TMP/in"
     rm -rf "$TMP/parts" && mkdir "$TMP/parts"
-    split -n l/60 "$TMP/in" "$TMP/parts/"
-    for part in "$TMP"/parts/*; do produce "$IN" <"$part" >/dev/null && sleep 0.2; done &
+    split -n l/30 "$TMP/in" "$TMP/parts/"
+    for part in "$TMP"/parts/*; do produce "$IN" <"$part" >/dev/null && sleep 0.3; done &
     LOAD=$!
     started $LOAD
 }

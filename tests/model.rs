@@ -1,4 +1,5 @@
-//! The protocol as a model, explored exhaustively: append, index, deliver, settle, clean, commit and
+//! The protocol as a model, explored exhaustively: append, index, deliver, settle, clean, commit
+//! and
 //! recover, by two daemons that may both believe that they own the shard.
 //!
 //! An own explorer and no crate: breadth first over hashed states is forty lines, and what the

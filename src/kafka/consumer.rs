@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a poll brought.
 pub enum Event<'c> {
@@ -97,7 +97,7 @@ enum Queued {
 }
 
 #[derive(Default)]
-struct Context {
+pub(super) struct Context {
     queue: Mutex<VecDeque<Queued>>,
     chatter: Chatter,
     /// Commits that were answered; they are answered in their order.
@@ -190,14 +190,11 @@ struct Revocation {
     open: BTreeSet<ShardId>,
 }
 
-/// Bound of one question about the group's members.
-const GROUP_WAIT: Duration = Duration::from_millis(500);
-
 pub struct Consumer {
-    inner: BaseConsumer<Context>,
+    pub(super) inner: BaseConsumer<Context>,
     topic: String,
-    group: String,
-    client_id: String,
+    pub(super) group: String,
+    pub(super) client_id: String,
     start_from: StartFrom,
     revocation: RefCell<Revocation>,
     /// Commits that were sent and not waited for.
@@ -287,7 +284,7 @@ impl Consumer {
         }
     }
 
-    fn queued(&self) -> Option<Event<'_>> {
+    pub(super) fn queued(&self) -> Option<Event<'_>> {
         let queued = self.inner.context().queue().pop_front()?;
         Some(match queued {
             Queued::Assigned(shards) => Event::Assigned(shards),
@@ -495,49 +492,6 @@ impl Consumer {
     /// The number of the last commit that was not waited for; its answer carries it.
     pub fn last_commit(&self) -> u64 {
         self.commits.get()
-    }
-
-    /// Leaves the group for good, in at most `wait`: it gives our partitions to others at once.
-    /// Without it they wait for us until the session times out, since we are a static member.
-    pub fn leave(&self, wait: Duration) {
-        let deadline = Instant::now() + wait;
-        self.inner.unsubscribe();
-        while self.is_member() && Instant::now() < deadline {
-            self.wind_down();
-        }
-    }
-
-    /// Whether the group still counts us in, as far as the broker tells.
-    fn is_member(&self) -> bool {
-        if self.inner.assignment().is_ok_and(|list| list.count() > 0) {
-            return true;
-        }
-        let groups = self.inner.client().fetch_group_list(Some(&self.group), GROUP_WAIT);
-        groups.is_ok_and(|list| {
-            let mut members = list.groups().iter().flat_map(|group| group.members());
-            members.any(|member| member.client_id() == self.client_id)
-        })
-    }
-
-    /// Closes the client, in at most `wait`.
-    pub fn close(&self, wait: Duration) {
-        let deadline = Instant::now() + wait;
-        if let Err(error) = self.inner.close_queue() {
-            log::debug!("closing the consumer: {error}");
-        }
-        while !self.inner.closed() && Instant::now() < deadline {
-            self.wind_down();
-        }
-    }
-
-    /// A last revocation is answered at once: nothing of it is ours any more.
-    fn wind_down(&self) {
-        drop(self.inner.poll(Duration::from_millis(10)));
-        if let Some(Event::Revoked { shards, .. }) = self.queued()
-            && let Err(error) = self.give_back(&shards)
-        {
-            log::debug!("closing the consumer: {error}");
-        }
     }
 
     fn list(&self, shards: &[ShardId]) -> TopicPartitionList {

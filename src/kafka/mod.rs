@@ -7,6 +7,7 @@
 
 mod chatter;
 pub mod consumer;
+mod farewell;
 pub mod mock;
 pub mod producer;
 mod settings;

@@ -92,6 +92,7 @@ start_spanbufd() {
 balanced() { board_says '[x["shard"] for x in s if x["unaccounted"] != 0]' '[]'; }
 
 # audit [options…]: of the daemon that was started last.
+# shellcheck disable=SC2120
 audit() {
     "$SPANBUFD" audit --bootstrap-servers "$BOOTSTRAP" --input-topic "$IN" \
         --group-id "${GROUP:-$ID}" --namespace "${NAMESPACE:-$ID}" \
@@ -113,6 +114,7 @@ stop_spanbufd() {
     for child in $children; do gone "$child" || fail "child $child is left"; done
     [ ! -e "/dev/shm/spanbufd.$INSTANCE" ] || fail "the board is left in /dev/shm"
     if grep -E 'panicked|not yet implemented|BUG' "$TMP/log"; then fail "forbidden word"; fi
+    # shellcheck disable=SC2119
     [ -n "${NO_AUDIT:-}" ] || ! redis_answers || audit >"$TMP/audit" 2>&1 ||
         { cat "$TMP/audit"; fail "the audit found something"; }
 }
@@ -143,7 +145,8 @@ consumed() { consume "$1" >"$2" 2>"$2.err" || { cat "$2.err"; return 1; }; }
 # all_out INPUT [check.py options…]: every span of INPUT is delivered; leaves $TMP/out.
 all_out() {
     consumed "$OUT" "$TMP/out" || return 1
-    python3 "$ROOT/tests/lib/check.py" "$1" "$TMP/out" --doubled 1000000
+    input=$1; shift
+    python3 "$ROOT/tests/lib/check.py" "$input" "$TMP/out" --doubled 1000000 "$@"
 }
 
 # check INPUT [options…]: the final count, printed.

@@ -88,8 +88,6 @@ impl Held {
         self.owned.as_ref().map_or(0, |owned| owned.index.bytes())
     }
 
-    // --- following the chain ---
-
     /// Takes the shard if it is not taken, and indexes what ingest has appended since.
     pub fn follow(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
         let position = self.board_position(desk);
@@ -232,8 +230,6 @@ impl Held {
         Ok(self.owned.is_some())
     }
 
-    // --- taking and rebuilding ---
-
     fn take(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
         let epoch = Epoch(random::bits128()?);
         let Some(taken) = desk.store.take(self.shard, epoch)? else {
@@ -330,8 +326,6 @@ impl Held {
         Ok(())
     }
 
-    // --- due and settled ---
-
     /// What is due now, at most `room` bytes of it. Nothing until the index is complete, and
     /// nothing of a shard that is being let go.
     pub fn due(&mut self, desk: &Desk<'_>, room: u64) -> Vec<DueSegment> {
@@ -398,8 +392,6 @@ impl Held {
         Ok(())
     }
 
-    // --- cleaning and renewing ---
-
     /// Rewrites batches of which little is left, so that a few long-open traces do not keep
     /// everybody's bytes in the store.
     pub fn clean(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
@@ -449,8 +441,6 @@ impl Held {
         self.renewed_at = now;
         Ok(())
     }
-
-    // --- the board ---
 
     pub fn report(&self, desk: &Desk<'_>) {
         let (Some(slot), Some(owned)) = (desk.berth.board.shard(self.shard), &self.owned) else {

@@ -3,6 +3,7 @@
 //! Everything that can fail for one shard is kept to that shard; what fails for all (the store
 //! is away) leaves each shard where it is, to be tried again.
 
+use super::answers::ENDS_WAIT;
 use super::pressure::Memory;
 use super::shard::{Phase, Shard, Taken};
 use super::strays::Strays;
@@ -11,7 +12,6 @@ use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::consumer::{Committed, Consumer, Message};
-use crate::kafka::trouble::{State, Trouble};
 use crate::segment::{Offset, ShardId};
 use crate::store::redis::RedisStore;
 use crate::store::{Append, Appended, Identity, Store};
@@ -25,10 +25,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
 pub(super) const HOLDER_GRACE: Duration = Duration::from_secs(1);
-
-/// Partitions that are asked for their end in one look, and how long one may take.
-const ENDS_PER_LOOK: usize = 8;
-const ENDS_WAIT: Duration = Duration::from_millis(500);
 
 /// Bound of one question to Kafka.
 pub(super) const KAFKA_WAIT: Duration = Duration::from_secs(2);
@@ -49,13 +45,15 @@ pub struct Desk<'a> {
     leave_by: Duration,
     pub(super) store_backoff: Backoff,
     pub(super) kafka_backoff: Backoff,
-    /// The client has complained, and no broker has answered since.
-    kafka_away: bool,
     pub(super) troubles: Repeats,
     pub(super) memory: Memory,
     pub(super) memory_short: bool,
     /// Which partition is asked for its end next.
-    asked_ends: usize,
+    pub(super) asked_ends: usize,
+    /// Since when questions for ends fail.
+    pub(super) unanswered_since: Option<Duration>,
+    /// Something was said to be wrong with Kafka, and is not over.
+    pub(super) kafka_waits: bool,
     strays: Strays,
 }
 
@@ -81,11 +79,12 @@ impl<'a> Desk<'a> {
             leave_by: Duration::ZERO,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
-            kafka_away: false,
             troubles: Repeats::new(),
             memory: Memory::default(),
             memory_short: false,
             asked_ends: 0,
+            unanswered_since: None,
+            kafka_waits: false,
             strays: Strays::default(),
         }
     }
@@ -226,21 +225,6 @@ impl<'a> Desk<'a> {
         }
     }
 
-    pub fn trouble(&mut self, trouble: &Trouble) {
-        self.kafka_away = true;
-        let doing = format!("{} (input)", trouble.state.name());
-        self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
-    }
-
-    /// A question was answered: whatever was said to be wrong with Kafka is over.
-    fn kafka_answers(&mut self) {
-        self.kafka_away = false;
-        self.kafka_backoff.worked();
-        for state in State::ALL {
-            self.troubles.clear(&format!("{} (input)", state.name()));
-        }
-    }
-
     pub fn read(&mut self, message: &Message<'_>, now: Duration) -> Taken {
         match self.shards.get_mut(&message.shard) {
             Some(shard) => shard.read(message, self.config, now),
@@ -374,7 +358,7 @@ impl<'a> Desk<'a> {
             self.berth.beat();
             self.look_at_memory();
             self.look_at_ends(consumer, now);
-            if self.kafka_away && consumer.answers(ENDS_WAIT) {
+            if self.kafka_waits && consumer.answers(ENDS_WAIT) {
                 self.kafka_answers();
             }
         }
@@ -392,29 +376,6 @@ impl<'a> Desk<'a> {
                 shard.held_at = now;
             }
         }
-    }
-
-    /// Asks some partitions for their ends, in turn, so that the lag can be told.
-    fn look_at_ends(&mut self, consumer: &Consumer, now: Duration) {
-        let mut ids: Vec<ShardId> = self.shards.keys().copied().collect();
-        if ids.is_empty() || !self.kafka_backoff.is_over(now) {
-            return;
-        }
-        let first = self.asked_ends % ids.len();
-        self.asked_ends = first + ENDS_PER_LOOK;
-        ids.rotate_left(first);
-        for id in ids.into_iter().take(ENDS_PER_LOOK) {
-            self.berth.beat();
-            match consumer.watermarks(id, ENDS_WAIT) {
-                Ok((_, end)) => self.slot(id).set_offset(ShardWord::HighWatermark, Some(end)),
-                Err(error) => {
-                    self.kafka_backoff.failed(time::monotonic());
-                    let why = error.to_string();
-                    return self.trouble(&Trouble { state: State::Away, why });
-                }
-            }
-        }
-        self.kafka_answers();
     }
 
     /// A quiet shard must notice the loss of the store, too.
@@ -520,7 +481,7 @@ impl<'a> Desk<'a> {
             };
             slot.pause(pause, now.as_millis() as u64);
         }
-        let kafka = self.kafka_away || self.kafka_backoff.is_failing();
+        let kafka = self.kafka_waits || self.kafka_backoff.is_failing();
         self.berth.waiting_for(match (kafka, self.store_backoff.is_failing()) {
             (false, false) => WaitingFor::Nothing,
             (true, false) => WaitingFor::Kafka,

@@ -1,0 +1,73 @@
+#!/bin/sh
+# What Kafka refuses on the output side is said once with what to do, settles nothing, and is
+# delivered when it is over: topic denied, replicas missing, a full queue, deliveries that time out,
+# a producer that fails for good and is replaced, a stop with messages in flight.
+# kafka: mock
+# timeout: 240
+. "$(dirname "$0")/lib/common.sh"
+
+more() { generate --traces 40 --seed "$1" | tee -a "$TMP/in" | produce "$IN" >/dev/null; }
+said() { grep -c -- "$1" "$TMP/log"; }
+says() { [ "$(said "$1")" -gt "${2:-0}" ]; }
+start() {
+    start_spanbufd --timeout 3 --root-timeout 2 --max-unhealthy-seconds 8 \
+        --kafka-producer message.timeout.ms=5000 --kafka-producer queue.buffering.max.messages=10 \
+        --kafka-producer socket.timeout.ms=4000
+}
+
+start_redis
+start_kafka 2
+start
+wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(2, {0})'
+# More segments than the queue holds.
+more 101
+wait_until 60 all_out "$TMP/in"
+
+# Missing replicas for a moment, then for longer than a message may take.
+more 102
+tell_mock refuse produce not-enough-replicas 3
+wait_until 60 all_out "$TMP/in"
+
+more 103
+tell_mock topic-error "$OUT" topic-denied
+tell_mock refuse produce topic-denied 20
+wait_until 40 says '(output).*grant'
+board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"
+tell_mock topic-error "$OUT" none
+wait_until 90 all_out "$TMP/in" --doubled 1000000
+wait_until 20 says '(output).*works again'
+
+# Away for longer than message.timeout.ms: not settled, sent again.
+delivered=$(board 'total("delivered")')
+tell_mock down
+wait_until 20 says 'Kafka is away'
+generate --traces 40 --seed 104 >"$TMP/later"
+tell_mock up
+cat "$TMP/later" >>"$TMP/in"
+produce "$IN" <"$TMP/later" >/dev/null
+tell_mock delay 6000
+wait_until 60 says 'Kafka is away (output)'
+board_says 'total("delivered")' "$delivered" || fail "settled what was not acknowledged"
+tell_mock delay 0
+wait_until 90 all_out "$TMP/in" --doubled 1000000
+
+# The idempotent producer fails for good.
+more 105
+tell_mock refuse produce out-of-order 1
+wait_until 40 says 'the producer failed .*sent again by a new one'
+wait_until 90 all_out "$TMP/in" --doubled 1000000
+board_says 'w["flusher/0"]["producers"]' 1 || fail "the replaced producer is not counted"
+
+# Stopped with messages in flight: they are settled, or delivered by the next start.
+more 106
+tell_mock delay 1000
+wait_until 40 board_says 'w["flusher/0"]["in_flight"] > 0' True
+stop_spanbufd 40
+tell_mock delay 0
+start
+wait_until 90 all_out "$TMP/in" --doubled 1000000
+stop_spanbufd 40
+check "$TMP/in" --doubled 1000000
+lines=$(said librdkafka) || true
+echo "$lines lines of librdkafka's own, $(wc -l <"$TMP/log") in all"
+[ "$lines" -le 40 ] || fail "librdkafka floods the log"

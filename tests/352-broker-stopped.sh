@@ -1,0 +1,51 @@
+#!/bin/sh
+# Apache Kafka hangs (SIGSTOP) for longer than every patience: all wait alive, it is said on both
+# sides, and everything is delivered when it goes on. A stop while it hangs ends at its deadline.
+# kafka: apache
+# timeout: 240
+. "$(dirname "$0")/lib/common.sh"
+
+start_redis
+fetch_apache || skip "no Apache Kafka"
+start_apache "$TMP/kafka" || fail "Kafka does not start"
+broker=$APACHE_PID BOOTSTRAP=$APACHE
+started "$broker"
+ID=${TMP##*.} IN=in-$ID OUT=out-$ID
+"$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 4
+"$TESTKIT" create-topic "$BOOTSTRAP" "$OUT" 2
+hang() { kill -STOP "$broker" && began=$(date +%s); }
+hung() { [ $(($(date +%s) - began)) -ge "$1" ]; }
+start() {
+    start_spanbufd --timeout 9 --root-timeout 8 --max-unhealthy-seconds 8 --shutdown-timeout 8
+    wait_until 60 board_says 'len(s), {x["paused"] for x in s}' '(4, {0})'
+}
+
+start
+generate --traces 200 --seed 111 >"$TMP/in"
+produce "$IN" <"$TMP/in" >/dev/null
+wait_until 30 board_says 'total("read")' "$(wc -l <"$TMP/in")"
+hang
+wait_until 60 grep -q 'Kafka is away (output).*acknowledged' "$TMP/log"
+wait_until 60 grep -q 'Kafka is away (input)' "$TMP/log"
+wait_until 60 hung 20
+board_says 'max(x["heartbeat_age_ms"] for x in w.values()) < 6000' True ||
+    fail "a loop does not turn"
+board_says 'w["flusher/0"]["waiting_for"], sum(x["restarts"] for x in w.values())' '(1, 0)' ||
+    fail "not waiting for Kafka, or restarted"
+kill -CONT "$broker"
+wait_until 90 all_out "$TMP/in"
+wait_until 30 grep -q 'Kafka is away (output): this is over' "$TMP/log"
+generate --traces 200 --seed 112 | tee -a "$TMP/in" | produce "$IN" >/dev/null
+wait_until 60 board_says 'total("read") >= int('"$(wc -l <"$TMP/in")"')' True
+hang
+kill -TERM "$DAEMON"
+wait_until 20 gone "$DAEMON"
+got=0 && wait "$DAEMON" || got=$?
+echo "stopped beside a hanging broker: status $got after $(($(date +%s) - began)) s"
+kill -CONT "$broker"
+start
+wait_until 90 all_out "$TMP/in"
+stop_spanbufd
+check "$TMP/in" --doubled 1000000
+lines=$(grep -c librdkafka "$TMP/log") || true
+[ "$lines" -le 60 ] || fail "librdkafka floods the log: $lines lines"
