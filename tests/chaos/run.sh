@@ -1,8 +1,8 @@
 #!/bin/sh
 # Chaos: Apache Kafka, Redis and daemons under faults from one seed; then every span is counted.
 #
-# `sh tests/chaos/run.sh [--seed N] [--seconds N] [--rate N] [--keep]`: without --seed a fresh one is
-# drawn and printed; with it the same faults come again in the same order at the same times. Lost
+# `sh tests/chaos/run.sh [--seed N] [--seconds N] [--rate N] [--keep]`: without --seed a fresh one
+# is drawn and printed; with it the same faults come again in the same order at the same times. Lost
 # must be 0. --seconds is the length of the phase with faults (300). Runs in a PID namespace of its
 # own; --keep keeps the folder with all logs also when nothing was wrong.
 if [ -z "${SPANBUFD_CHAOS:-}" ]; then

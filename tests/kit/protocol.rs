@@ -95,8 +95,8 @@ impl World {
     pub fn new(store: Box<dyn Store>) -> World {
         let payload = |at: i64| {
             let (trace, id) = (at % 2 + 1, at + 1);
-            format!(r#"{{"project_id":1,"trace_id":"{trace:032x}","span_id":"{id:016x}","parent_span_id":"{trace:016x}"}}"#)
-                .into_bytes()
+            let ids = format!(r#""trace_id":"{trace:032x}","span_id":"{id:016x}""#);
+            format!(r#"{{"project_id":1,{ids},"parent_span_id":"{trace:016x}"}}"#).into_bytes()
         };
         World {
             store,

@@ -1,3 +1,5 @@
+//! What evidence is a fault, what a note, and what is neither.
+
 use super::*;
 use crate::segment::batch::{self, Compression, Place};
 use crate::segment::chunk::Draft;
