@@ -2,9 +2,9 @@
 //! order, with a crash, a lost reply, a rival or the loss of the store after every step.
 //!
 //! Ingest and flusher are small here, but the parts that must hold are the real ones: the index,
-//! the batches, the scripts on a redis-server, and the store in a map. Each runs its own program; which
-//! of them goes next, and what goes wrong, is chosen, and every choice is tried. After the chosen
-//! part the rest runs without faults, and everything must have been delivered.
+//! the batches, the scripts on a redis-server, and the store in a map. Each runs its own program;
+//! which of them goes next, and what goes wrong, is chosen, and every choice is tried. After the
+//! chosen part the rest runs without faults, and everything must have been delivered.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "kit/paths.rs"]

@@ -55,14 +55,21 @@ impl Desk<'_> {
         for id in ids.into_iter().take(ENDS_PER_LOOK) {
             self.berth.beat();
             match consumer.watermarks(id, ENDS_WAIT) {
-                Ok((_, end)) if self.shards.contains_key(&id) => {
-                    self.slot(id).set_offset(ShardWord::HighWatermark, Some(end));
-                }
-                Ok(_) => {}
+                Ok((_, end)) => self.note_end(id, end),
                 Err(error) => return self.unanswered(&error),
             }
         }
         self.kafka_answers();
+    }
+
+    /// Who has read up to the very end is caught up, also when the client's word for it was missed
+    /// (it comes once). The other way round says nothing: markers and compaction leave gaps.
+    fn note_end(&mut self, id: ShardId, end: Offset) {
+        let Some(shard) = self.shards.get(&id) else { return };
+        if shard.next == end {
+            self.caught_up(id);
+        }
+        self.slot(id).set_offset(ShardWord::HighWatermark, Some(end));
     }
 
     /// One late answer on a busy machine is no outage.
