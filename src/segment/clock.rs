@@ -49,9 +49,10 @@ impl Clock {
         }
     }
 
-    /// There is more to read: the clock goes with the messages.
-    pub fn behind(&mut self, now: Duration) {
-        self.stand(now);
+    /// There may be more to read since `then`: the clock stands as it was then, and goes with the
+    /// messages.
+    pub fn behind(&mut self, then: Duration) {
+        self.stand(then);
         self.caught_up = false;
     }
 

@@ -8,7 +8,7 @@ use crate::board::words::ShardWord;
 use crate::error::Error;
 use crate::kafka::consumer::Consumer;
 use crate::kafka::trouble::{State, Trouble};
-use crate::segment::ShardId;
+use crate::segment::{Offset, ShardId};
 use crate::sys::time;
 use std::time::Duration;
 

@@ -23,6 +23,9 @@ use std::time::Duration;
 /// How often store and board are compared with what we believe, also when idle (P6).
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A turn that begins this long after the last one is late.
+const LATE: Duration = Duration::from_secs(1);
+
 /// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
 pub(super) const HOLDER_GRACE: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,7 @@ pub struct Desk<'a> {
     pub(super) identity: Option<Identity>,
     /// Counts assignments, so that readers of the board can tell the newest.
     generation: u64,
+    turned_at: Duration,
     looked_at: Duration,
     committed_at: Duration,
     /// The daemon is ending: closing the client gives everything back at once.
@@ -73,6 +77,7 @@ impl<'a> Desk<'a> {
             shards: BTreeMap::new(),
             identity: None,
             generation: 0,
+            turned_at: time::monotonic(),
             looked_at: time::monotonic().saturating_sub(phase(LOOK_INTERVAL)),
             committed_at: time::monotonic().saturating_sub(phase(config.commit_interval)),
             stopping: false,
@@ -161,6 +166,17 @@ impl<'a> Desk<'a> {
             row.set(OwnershipWord::Wanted, 0);
             row.set(OwnershipWord::Assigned, 0);
         }
+    }
+
+    /// Nothing was read while this process did not run (SIGSTOP, suspend, a store that hung): the
+    /// clocks stand where they were then, until what has arrived meanwhile is read.
+    pub fn begin_turn(&mut self, now: Duration) {
+        if now.saturating_sub(self.turned_at) > LATE {
+            for shard in self.shards.values_mut() {
+                shard.clock.behind(self.turned_at);
+            }
+        }
+        self.turned_at = now;
     }
 
     pub fn caught_up(&mut self, id: ShardId) {
