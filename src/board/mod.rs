@@ -5,11 +5,13 @@
 //! and the board stays readable. Only the supervisor's own opening of the object is locked.
 #![forbid(unsafe_code)]
 
+mod area;
 mod object;
 pub mod report;
 mod shape;
 pub mod words;
 
+pub use area::{Area, Told};
 pub use object::{Found, create, find, is_foreign};
 pub use shape::Shape;
 
@@ -25,6 +27,8 @@ use words::{
 /// The board as this process sees it: the shared words, or a copy of them.
 pub struct Board {
     words: Words,
+    /// Floors and offset maps. Empty in a copy.
+    areas: Words,
     shape: Shape,
 }
 
@@ -63,8 +67,8 @@ pub struct OwnershipRow<'b>(&'b [AtomicU64]);
 impl Board {
     /// A board of this process alone: for tests, and for commands that run one worker's work.
     pub fn private(shape: Shape) -> Board {
-        let words = (0..shape.words()).map(|_| AtomicU64::new(0)).collect();
-        Board { words: Words::Private(words), shape }
+        let zeros = |count| Words::Private((0..count).map(|_| AtomicU64::new(0)).collect());
+        Board { words: zeros(shape.words()), areas: zeros(shape.area_words()), shape }
     }
 
     /// Shards that have a slot: numbers below this.
@@ -101,6 +105,20 @@ impl Board {
     pub fn shard(&self, shard: ShardId) -> Option<ShardSlot<'_>> {
         let range = self.shape.shard(shard.0)?;
         Some(ShardSlot(&self.words[range]))
+    }
+
+    /// What the shard's flusher has delivered, by its index; its holder writes it.
+    pub fn delivered(&self, shard: ShardId) -> Option<Area<'_>> {
+        self.area(shard, 0)
+    }
+
+    /// What ingest has found committed, and believes; whoever reads the shard writes it.
+    pub fn found(&self, shard: ShardId) -> Option<Area<'_>> {
+        self.area(shard, 1)
+    }
+
+    fn area(&self, shard: ShardId, nth: usize) -> Option<Area<'_>> {
+        self.areas.get(self.shape.area_of(shard.0, nth)?).map(Area)
     }
 
     pub fn ownership(&self, ingest: usize, shard: ShardId) -> Option<OwnershipRow<'_>> {

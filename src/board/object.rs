@@ -74,7 +74,8 @@ fn fill(file: &File, shape: Shape) -> Result<Board> {
         word.store(value, Ordering::Relaxed);
     }
     words[header.len()].store(1, Ordering::Release);
-    Ok(Board { words: Words::Shared(words), shape })
+    let areas = SharedWords::anonymous(shape.area_words())?;
+    Ok(Board { words: Words::Shared(words), areas: Words::Shared(areas), shape })
 }
 
 /// Reads the board of an instance. What is returned is a copy: nothing can be written.
@@ -104,7 +105,8 @@ fn read(words: &[u64]) -> Found {
         return Found::NotReady;
     }
     let words = words.iter().map(|word| AtomicU64::new(*word)).collect();
-    Found::Running(Board { words: Words::Private(words), shape })
+    let areas = Words::Private(Vec::new());
+    Found::Running(Board { words: Words::Private(words), areas, shape })
 }
 
 fn in_use(instance: &str, file: &File) -> Error {

@@ -32,6 +32,14 @@ const WORKER: usize = lines(WorkerWord::TABLE.len() + LATENESS_BOUNDS_MS.len());
 const SHARD: usize = lines(ShardWord::TABLE.len());
 const ROW: usize = OwnershipWord::TABLE.len();
 
+/// Areas of a shard: what its flusher has delivered, what ingest has found committed.
+const AREAS: usize = 2;
+/// Words of an area: a map of 50,000 scattered open spans takes some 24 KiB.
+const AREA_MAX: usize = 4096;
+const AREA_MIN: usize = 512;
+/// All areas together take at most this many words of address space, or each the least.
+const AREAS_MAX: usize = 32 << 20;
+
 impl Shape {
     pub fn words(&self) -> usize {
         self.rows(self.ingests)
@@ -60,6 +68,22 @@ impl Shape {
     pub fn ownership(&self, ingest: usize, shard: u32) -> Option<Range<usize>> {
         let start = self.rows(ingest) + shard as usize * ROW;
         (ingest < self.ingests && shard < self.max_shards).then_some(start..start + ROW)
+    }
+
+    /// Words of all areas, which lie in memory of their own.
+    pub fn area_words(&self) -> usize {
+        self.max_shards as usize * AREAS * self.area()
+    }
+
+    fn area(&self) -> usize {
+        let share = AREAS_MAX / (AREAS * self.max_shards.max(1) as usize);
+        share.clamp(AREA_MIN, AREA_MAX)
+    }
+
+    /// One of a shard's areas.
+    pub fn area_of(&self, shard: u32, nth: usize) -> Option<Range<usize>> {
+        let start = (shard as usize * AREAS + nth) * self.area();
+        (shard < self.max_shards && nth < AREAS).then_some(start..start + self.area())
     }
 
     fn shards(&self) -> usize {

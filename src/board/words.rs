@@ -112,6 +112,7 @@ words! {
     Batches "batches" "batches" Ingest counter "batches appended";
     StoredBytes "stored_bytes" "bytes" Ingest counter "bytes of these batches";
     Gaps "gaps" "offsets" Ingest counter "offsets without a message (markers, compaction)";
+    Skipped "skipped" "messages" Ingest counter "read again and known to be delivered: left out";
     Lost "lost" "offsets" Ingest counter "offsets that retention ate before they were read";
     Stale "stale" "count" Ingest counter "appends refused because the store stood elsewhere";
     Lives "lives" "count" Ingest counter "lives begun";
@@ -149,6 +150,17 @@ words! {
         "of these, settled unread, because they lie below the committed floor";
     Buffered "buffered" "messages" Flusher gauge "of these, in the buffer";
     Unaccounted "unaccounted" "difference" Flusher gauge "of these, none of the above: 0";
+}
+
+words! {
+    /// Before each offset map: floor and map are one value, from one process to another.
+    AreaWord:
+    Sequence "sequence" "count" Own gauge "odd while the area is written";
+    LifeHigh "life_high" "bits" Own gauge "upper half of the life that it is about";
+    LifeLow "life_low" "bits" Own gauge "lower half of the life";
+    Floor "told_floor" "offset" Own gauge "the floor that goes with the map, plus one";
+    Closed "closed" "flag" Own gauge "1 when nothing more is settled in this life";
+    MapBytes "map_bytes" "bytes" Own gauge "length of the offset map behind these words";
 }
 
 /// What a worker does; the number stands in `WorkerWord::Kind`.

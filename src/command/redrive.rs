@@ -8,7 +8,7 @@ use super::out::Out;
 use super::{Spec, perform};
 use crate::config::{Accepts, Config, Loaded};
 use crate::error::{Error, Result};
-use crate::kafka::consumer::{Committed, Consumer, Event, Message};
+use crate::kafka::consumer::{Consumer, Event, Message};
 use crate::kafka::producer::{Letter, Outcome, Producer, Sent};
 use crate::segment::span;
 use crate::segment::{Offset, ShardId};
@@ -174,8 +174,8 @@ impl Reader {
     }
 
     fn commit(&self, moved: Moved) -> Result<()> {
-        let commit = |(shard, offset)| (shard, Committed { offset, metadata: String::new() });
-        let commits: Vec<(ShardId, Committed)> = moved.into_iter().map(commit).collect();
+        let commit = |(shard, offset)| (shard, offset, String::new());
+        let commits: Vec<(ShardId, Offset, String)> = moved.into_iter().map(commit).collect();
         if commits.is_empty() { Ok(()) } else { self.consumer.commit(&commits, true) }
     }
 }

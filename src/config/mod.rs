@@ -42,6 +42,15 @@ pub enum Flushers {
     Fixed(u32),
 }
 
+/// What a committed offset says: option `commit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// All below it is delivered: the loss of Redis loses nothing.
+    Flushed,
+    /// All below it is in Redis.
+    Buffered,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Auto,
@@ -98,6 +107,7 @@ pub struct Config {
     pub restart_window: Duration,
     pub rebalance_timeout: Duration,
     pub leave_on_stop: bool,
+    pub commit: Commit,
     pub commit_interval: Duration,
 }
 
@@ -180,6 +190,7 @@ fn unset() -> Config {
         restart_window: Duration::ZERO,
         rebalance_timeout: Duration::ZERO,
         leave_on_stop: false,
+        commit: Commit::Flushed,
         commit_interval: Duration::ZERO,
     }
 }

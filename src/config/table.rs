@@ -6,7 +6,7 @@
 //! spanbufd.conf(5), not here. Rules between two options are in `rules`.
 
 use super::kind::{Count, Kind, Millis, Seconds, Size};
-use super::{Config, LogFormat};
+use super::{Commit, Config, LogFormat};
 use crate::segment::span::Validate;
 use log::LevelFilter;
 
@@ -48,6 +48,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
+const COMMITS: [Commit; 2] = [Commit::Flushed, Commit::Buffered];
 const VALIDATES: [Validate; 2] = [Validate::Strict, Validate::Ids];
 const FORMATS: [LogFormat; 3] = [LogFormat::Auto, LogFormat::Text, LogFormat::Journal];
 const LEVELS: [LevelFilter; 6] = [
@@ -63,6 +64,11 @@ const VALIDATE: Kind = Kind::Choice {
     words: &["strict", "ids"],
     set: |c, i| c.validate = VALIDATES[i],
     get: |c| VALIDATES.iter().position(|v| *v == c.validate).unwrap_or(0),
+};
+const COMMIT: Kind = Kind::Choice {
+    words: &["flushed", "buffered"],
+    set: |c, i| c.commit = COMMITS[i],
+    get: |c| COMMITS.iter().position(|v| *v == c.commit).unwrap_or(0),
 };
 const LOG_FORMAT: Kind = Kind::Choice {
     words: &["auto", "text", "journal"],
@@ -127,6 +133,8 @@ pub static TABLE: &[Row] = &[
         "librdkafka property for the consumer; may be repeated"),
     row("kafka-producer", kind!(Properties kafka_producer), "", Reload,
         "librdkafka property for the producer; may be repeated"),
+    row("commit", COMMIT, "flushed", Reload,
+        "what is committed: the flushed or the buffered"),
     row("commit-interval", kind!(Seconds commit_interval 10, HOUR), "1", Reload,
         "time between two commits of the floor"),
 

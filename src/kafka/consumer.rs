@@ -11,6 +11,7 @@ use super::trouble::Trouble;
 use crate::config::{Config, StartFrom};
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
+use crate::sys::metadata;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
@@ -22,7 +23,7 @@ use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::util::Timeout;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,7 +49,11 @@ pub enum Event<'c> {
         shards: Vec<ShardId>,
     },
     /// A commit did not get through: what was committed last is not known.
-    CommitFailed(String),
+    /// `too_large`: because brokers take less metadata.
+    CommitFailed {
+        why: String,
+        too_large: bool,
+    },
     /// Kafka is away or refuses; the client goes on trying by itself.
     Trouble(Trouble),
     /// This will not mend itself: leave with the error.
@@ -84,7 +89,8 @@ impl Message<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     pub offset: Offset,
-    pub metadata: String,
+    /// Any tool may have written it.
+    pub metadata: Vec<u8>,
 }
 
 /// What the callbacks leave for the next poll.
@@ -92,7 +98,7 @@ enum Queued {
     Assigned(Vec<ShardId>),
     Revoked { shards: Vec<ShardId>, lost: bool },
     Committed { number: u64, shards: Vec<ShardId> },
-    CommitFailed(String),
+    CommitFailed { why: String, too_large: bool },
     Trouble(Trouble),
 }
 
@@ -154,7 +160,10 @@ impl ConsumerContext for Context {
         let number = self.answered.fetch_add(1, Ordering::Relaxed) + 1;
         let failed = list.elements().iter().find_map(|elem| elem.error().err());
         self.push(match result.err().or(failed) {
-            Some(error) => Queued::CommitFailed(error.to_string()),
+            Some(error) => {
+                let too_large = is_metadata_too_large(&error);
+                Queued::CommitFailed { why: error.to_string(), too_large }
+            }
             None => Queued::Committed { number, shards: shards_of(list) },
         });
     }
@@ -162,6 +171,10 @@ impl ConsumerContext for Context {
     fn main_queue_min_poll_interval(&self) -> Timeout {
         Timeout::After(Duration::from_millis(100))
     }
+}
+
+fn is_metadata_too_large(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge)
 }
 
 /// Assigns at a placeholder: with "where the group left off" a partition on which nothing is
@@ -295,7 +308,7 @@ impl Consumer {
                 Event::Revoked { shards, lost }
             }
             Queued::Committed { number, shards } => Event::Committed { number, shards },
-            Queued::CommitFailed(why) => Event::CommitFailed(why),
+            Queued::CommitFailed { why, too_large } => Event::CommitFailed { why, too_large },
             Queued::Trouble(trouble) => Event::Trouble(trouble),
         })
     }
@@ -424,6 +437,7 @@ impl Consumer {
             .inner
             .committed_offsets(self.list(shards), wait)
             .map_err(|why| self.error(doing, why))?;
+        let metadata: HashMap<i32, Vec<u8>> = metadata::of(&list).into_iter().collect();
         let mut found = Vec::new();
         for &shard in shards {
             let Some(elem) = list.find_partition(&self.topic, shard.0 as i32) else {
@@ -432,7 +446,8 @@ impl Consumer {
             elem.error().map_err(|why| self.error(doing, why))?;
             let committed = match elem.offset() {
                 Place::Offset(offset) => {
-                    Some(Committed { offset: Offset(offset), metadata: String::new() })
+                    let metadata = metadata.get(&elem.partition()).cloned().unwrap_or_default();
+                    Some(Committed { offset: Offset(offset), metadata })
                 }
                 _ => None,
             };
@@ -475,13 +490,13 @@ impl Consumer {
     }
 
     /// Commits offsets with metadata. `wait`: synchronous (at start and stop).
-    pub fn commit(&self, commits: &[(ShardId, Committed)], wait: bool) -> Result<()> {
+    pub fn commit(&self, commits: &[(ShardId, Offset, String)], wait: bool) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        for (shard, committed) in commits {
+        for (shard, offset, metadata) in commits {
             let mut elem = list.add_partition(&self.topic, shard.0 as i32);
-            elem.set_offset(Place::Offset(committed.offset.0))
+            elem.set_offset(Place::Offset(offset.0))
                 .map_err(|why| self.error("name an offset of", why))?;
-            elem.set_metadata(&committed.metadata);
+            elem.set_metadata(metadata);
         }
         let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
         self.inner.commit(&list, mode).map_err(|why| self.error("commit in", why))?;

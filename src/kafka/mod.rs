@@ -8,8 +8,10 @@
 mod chatter;
 pub mod consumer;
 mod farewell;
+pub mod metadata;
 pub mod mock;
 pub mod producer;
+pub mod retention;
 mod settings;
 pub mod tap;
 pub mod trouble;

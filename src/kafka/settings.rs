@@ -67,6 +67,13 @@ fn member_name(instance: &str, host: &str, worker: usize) -> String {
     format!("{instance}_{host}_{worker}")
 }
 
+/// For questions that belong to neither client.
+pub fn admin(config: &Config) -> ClientConfig {
+    let mut settings = common(config, "admin", 0);
+    users(&mut settings, &[&config.kafka]);
+    settings
+}
+
 fn common(config: &Config, kind: &str, worker: usize) -> ClientConfig {
     let mut settings = ClientConfig::new();
     let client_id = format!("spanbufd-{}-{kind}-{worker}", config.instance);

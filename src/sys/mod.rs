@@ -6,6 +6,7 @@
 
 pub mod lock;
 pub mod memory;
+pub mod metadata;
 pub mod oom;
 pub mod poll;
 pub mod process;

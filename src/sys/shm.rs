@@ -128,9 +128,10 @@ impl SharedWords {
         Self::map_as(file, words, libc::PROT_READ | libc::PROT_WRITE)
     }
 
-    /// Words without a name, all 0, that this process shares with the children it forks.
+    /// Words without a name, all 0, that this process shares with the children it forks. A page
+    /// takes memory only once it is written to.
     pub fn anonymous(words: usize) -> Result<SharedWords> {
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         Self::map_descriptor(-1, words, libc::PROT_READ | libc::PROT_WRITE, flags)
     }
 

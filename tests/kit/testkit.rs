@@ -23,6 +23,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use spanbufd::kafka::mock::Mock;
+use std::collections::HashMap;
 use std::future::Future;
 use std::io::{BufRead, Write};
 use std::sync::Mutex;
@@ -287,6 +288,7 @@ fn committed(bootstrap: &str, group: &str, topic: &str) -> Outcome {
         ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", group).create()?;
     let list = everything(&consumer, topic, Offset::Invalid)?;
     let list = consumer.committed_offsets(list, Duration::from_secs(10))?;
+    let metadata: HashMap<i32, Vec<u8>> = spanbufd::sys::metadata::of(&list).into_iter().collect();
     for elem in list.elements() {
         let wait = Duration::from_secs(10);
         let (low, high) = consumer.fetch_watermarks(topic, elem.partition(), wait)?;
@@ -297,6 +299,7 @@ fn committed(bootstrap: &str, group: &str, topic: &str) -> Outcome {
         let line = json!({
             "partition": elem.partition(),
             "committed": offset,
+            "metadata": metadata.get(&elem.partition()).map(|text| String::from_utf8_lossy(text)),
             "low": low,
             "high": high,
         });

@@ -7,19 +7,19 @@
 use super::carry::Carry;
 use super::claim::Claim;
 use super::ledger::Ledger;
+use super::owned::{Owned, close_books, rebuild, report_books};
+use super::tell::Teller;
 use super::{Desk, clock};
-use crate::board::ShardSlot;
 use crate::board::words::{Paused, ShardWord};
 use crate::error::{Error, Result};
 use crate::segment::batch::{self, Header};
-use crate::segment::index::{ChunkRef, DueSegment, Index, Limits, Marks, Reason};
+use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, Offset, ShardId};
-use crate::store::books::{Books, Settled};
-use crate::store::{Clean, Epoch, Fenced, Life, State, Store, Taken};
+use crate::store::books::Settled;
+use crate::store::{Clean, Epoch, Fenced, Store, Taken};
 use crate::sys::{random, time};
 use crate::worker::phase;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often the store's state is compared with the index, also when nothing moves.
@@ -37,6 +37,9 @@ const HEADERS_PER_PAGE: usize = 256;
 /// How often a shard without a life is asked for.
 const TAKE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long an index that has to go waits for what is in flight, before its last word.
+const LANDING_WAIT: Duration = Duration::from_secs(2);
+
 pub struct Held {
     pub shard: ShardId,
     /// Not ours any more: finish what is in flight, settle, let go.
@@ -44,6 +47,10 @@ pub struct Held {
     /// Counts the takings, so that a flight of an earlier one is told apart.
     pub taking: u64,
     owned: Option<Owned>,
+    past: Option<Past>,
+    teller: Teller,
+    /// Counts what was settled, so that it is seen that a map has something new to say.
+    settles: u64,
     looked_at: Duration,
     cleaned_at: Duration,
     renewed_at: Duration,
@@ -52,13 +59,12 @@ pub struct Held {
     doubted: Option<u64>,
 }
 
-/// What we have of a shard after taking it in the store.
-struct Owned {
-    life: Life,
-    epoch: Epoch,
-    index: Index,
-    /// Settled in the index, not yet in the store; and the books.
-    ledger: Ledger,
+/// What the store does not agree with any more. Its index still knows what was delivered.
+struct Past {
+    owned: Owned,
+    lost_at: Duration,
+    /// The life is over: its books are closed.
+    over: bool,
 }
 
 impl Held {
@@ -68,6 +74,9 @@ impl Held {
             leaving: false,
             taking: 0,
             owned: None,
+            past: None,
+            teller: Teller::default(),
+            settles: 0,
             looked_at: now.saturating_sub(phase(LOOK_INTERVAL)),
             cleaned_at: now.saturating_sub(phase(CLEAN_INTERVAL)),
             renewed_at: now,
@@ -93,12 +102,13 @@ impl Held {
         let position = self.board_position(desk);
         if self.owned.is_none() {
             // Ingest begins lives; until it says where it stands there is nothing to take.
-            if position.is_some() && self.may_take(desk, now) {
+            if position.is_some() && self.past.is_none() && self.may_take(desk, now) {
                 self.take(desk, now)?;
             }
             return Ok(());
         }
-        if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
+        // Ingest, too, may have found that the store is not what it was.
+        if position.is_none() || now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
             self.compare(desk)?;
             self.looked_at = now;
         }
@@ -161,12 +171,12 @@ impl Held {
         let Some(owned) = &mut self.owned else { return Ok(()) };
         let Some(state) = state else {
             log::warn!("shard {}: its buffer is gone from the store", self.shard);
-            self.lose_life(desk);
+            self.end(true);
             return Ok(());
         };
         if state.life != owned.life {
             log::warn!("shard {}: another life has begun in the store", self.shard);
-            self.lose_life(desk);
+            self.end(true);
             return Ok(());
         }
         if state.epoch != Some(owned.epoch) {
@@ -190,15 +200,34 @@ impl Held {
 
     /// Forgets the index; the store is believed at the next take.
     pub fn lose(&mut self) {
-        self.owned = None;
+        self.end(false);
     }
 
-    /// The life is over: its books are closed, and what it had buffered is read again.
-    fn lose_life(&mut self, desk: &Desk<'_>) {
-        if let Some(owned) = &self.owned {
+    /// What is in flight may still land and be known; the last word is told after that.
+    fn end(&mut self, over: bool) {
+        if let Some(owned) = self.owned.take() {
+            self.past = Some(Past { owned, lost_at: time::monotonic(), over });
+        }
+    }
+
+    /// An index that had to go has not said its last word.
+    pub fn is_closing(&self) -> bool {
+        self.past.is_some()
+    }
+
+    /// Tells what an index that had to go knows, when all that was in flight has landed.
+    pub fn close(&mut self, desk: &Desk<'_>, in_flight: bool) {
+        let late = |past: &Past| time::monotonic().saturating_sub(past.lost_at) >= LANDING_WAIT;
+        let Some(Past { owned, over, .. }) = self.past.take_if(|past| !in_flight || late(past))
+        else {
+            return;
+        };
+        if let Some(area) = desk.berth.board.delivered(self.shard) {
+            self.teller.close(area, owned.life, &owned.index);
+        }
+        if over {
             close_books(desk, self.shard, &owned.ledger.books());
         }
-        self.lose();
     }
 
     /// Somebody else took the shard. It is taken back when ingest has made sure that it is ours,
@@ -244,10 +273,8 @@ impl Held {
         let ledger = Ledger::open(taken.state.books);
         let mut owned = Owned { life: taken.state.life, epoch, index, ledger };
         self.say_taken(&owned);
+        self.settle_told(desk, &mut owned);
         if let Some(slot) = desk.berth.board.shard(self.shard) {
-            if let Some(floor) = slot.offset(ShardWord::Committed) {
-                owned.settle_below(floor);
-            }
             slot.add(ShardWord::Rebuilds, 1);
         }
         self.owned = Some(owned);
@@ -257,6 +284,20 @@ impl Held {
         self.renewed_at = Duration::ZERO;
         self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL));
         Ok(())
+    }
+
+    /// Settles what the store takes for open and is known to be delivered: by what ingest found
+    /// committed, and by the last word of an earlier index, ours or a predecessor's.
+    fn settle_told(&self, desk: &Desk<'_>, owned: &mut Owned) {
+        let board = desk.berth.board;
+        owned.settle_known(Offset(0), &OffsetMap::default());
+        let areas = [board.found(self.shard), board.delivered(self.shard)];
+        for told in areas.into_iter().flatten().filter_map(|area| area.read()) {
+            if told.life == owned.life.0 {
+                let map = OffsetMap::decode(&told.map).unwrap_or_default();
+                owned.settle_known(told.floor, &map);
+            }
+        }
     }
 
     fn say_taken(&self, owned: &Owned) {
@@ -304,7 +345,7 @@ impl Held {
         let batches = owned.index.batch_ids();
         let dropped = desk.store.drop_life(self.shard, owned.epoch, owned.life, &batches);
         // Also without an answer: what the round took out of the index would never come back.
-        self.lose_life(desk);
+        self.end(true);
         dropped.map(drop)
     }
 
@@ -366,7 +407,9 @@ impl Held {
 
     /// These chunks are done with: delivered (P8), or dropped by policy.
     pub fn mark(&mut self, chunks: &[ChunkRef], became: &Settled) {
-        if let Some(owned) = &mut self.owned {
+        self.settles += 1;
+        let past = self.past.as_mut().map(|past| &mut past.owned);
+        if let Some(owned) = self.owned.as_mut().or(past) {
             let marks = owned.index.settle(chunks);
             owned.ledger.note(marks, became);
         }
@@ -442,6 +485,16 @@ impl Held {
         Ok(())
     }
 
+    /// Tells floor and map; the last time `at_once`, before the shard is let go.
+    pub fn tell(&mut self, desk: &Desk<'_>, at_once: bool) {
+        let (Some(owned), Some(area)) = (&self.owned, desk.berth.board.delivered(self.shard))
+        else {
+            return;
+        };
+        let interval = (!at_once).then_some(desk.config.commit_interval / 2);
+        self.teller.tell(area, owned.life, &owned.index, self.settles, interval);
+    }
+
     pub fn report(&self, desk: &Desk<'_>) {
         let (Some(slot), Some(owned)) = (desk.berth.board.shard(self.shard), &self.owned) else {
             return;
@@ -459,54 +512,6 @@ impl Held {
     }
 }
 
-impl Owned {
-    fn follow(&mut self, header: &Header, header_bytes: u32) -> bool {
-        let followed = self.index.follow(header, header_bytes).is_ok();
-        if followed {
-            self.ledger.read(header.spans.len() as u64);
-        }
-        followed
-    }
-
-    /// What lies wholly below the committed floor was delivered before.
-    fn settle_below(&mut self, floor: Offset) {
-        let marks = self.index.settle_known(floor, &OffsetMap::default());
-        let messages = marks.iter().map(|marks| marks.spans).sum();
-        self.ledger.note(marks, &Settled::skipped(messages));
-    }
-
-    /// All that the store has is indexed.
-    fn is_at(&self, state: &State) -> bool {
-        state.position == self.index.position() && state.tip == self.index.tip()
-    }
-
-    fn agrees(&self, state: &State) -> bool {
-        // Ahead of us: the counts will be compared when we have caught up.
-        state.position > self.index.position()
-            || (self.is_at(state)
-                && state.batches == self.index.batches() as u64
-                && state.marked == self.index.marked_batches() as u64)
-    }
-}
-
-/// A life is over; what it had buffered will be read again.
-fn close_books(desk: &Desk<'_>, shard: ShardId, books: &Books) {
-    if let Some(slot) = desk.berth.board.shard(shard) {
-        slot.add(ShardWord::Reread, books.unaccounted(0).max(0) as u64);
-    }
-}
-
-fn report_books(slot: ShardSlot<'_>, books: &Books, buffered: u64) {
-    slot.set(ShardWord::LifeRead, books.read);
-    slot.set(ShardWord::LifeDelivered, books.settled.delivered);
-    slot.set(ShardWord::LifeDuplicates, books.settled.duplicates);
-    slot.set(ShardWord::LifeDeadLetters, books.settled.dead_letters);
-    slot.set(ShardWord::LifeDropped, books.settled.dropped);
-    slot.set(ShardWord::LifeSkipped, books.settled.skipped);
-    slot.set(ShardWord::Buffered, buffered);
-    slot.set(ShardWord::Unaccounted, books.unaccounted(buffered) as u64);
-}
-
 pub fn read_header(bytes: Option<&[u8]>) -> Option<Header> {
     match batch::parse_header(bytes?) {
         Ok(header) => Some(header),
@@ -515,18 +520,6 @@ pub fn read_header(bytes: Option<&[u8]>) -> Option<Header> {
             None
         }
     }
-}
-
-fn rebuild(limits: Limits, taken: &Taken, headers: Vec<Header>) -> Index {
-    let marks: BTreeMap<BatchId, &Marks> = taken.marks.iter().map(|(id, m)| (*id, m)).collect();
-    let none = Marks::default();
-    let mut index = Index::new(limits, taken.state.position, taken.state.tip);
-    for (header, listed) in headers.iter().zip(&taken.listed) {
-        let marks = marks.get(&header.id).copied().unwrap_or(&none);
-        index.restore(header, listed.header_bytes, marks);
-    }
-    index.restored();
-    index
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ mod flight;
 mod held;
 mod ledger;
 mod letter;
+mod owned;
 mod round;
+mod tell;
 
 use crate::board::words::{ShardWord, WaitingFor, WorkerWord};
 use crate::config::Config;
@@ -244,6 +246,10 @@ impl Flusher<'_> {
                 && slot.take(berth.number)
             {
                 slot.set_offset(ShardWord::Floor, None);
+                // Whoever held it before says nothing more.
+                if let Some(area) = berth.board.delivered(shard) {
+                    area.close();
+                }
                 self.held.push(Held::new(shard, now));
             }
         }
@@ -253,11 +259,13 @@ impl Flusher<'_> {
     /// and everything is settled.
     fn let_go(&mut self) {
         let berth = self.desk.berth;
-        let flights = &self.flights;
-        self.held.retain(|held| {
-            if !held.leaving || flights.any(held.shard) || held.has_unsettled() {
+        let (flights, desk) = (&self.flights, &self.desk);
+        self.held.retain_mut(|held| {
+            let busy = flights.any(held.shard) || held.has_unsettled() || held.is_closing();
+            if !held.leaving || busy {
                 return true;
             }
+            held.tell(desk, true);
             if let Some(slot) = berth.board.shard(held.shard) {
                 slot.give_back(berth.number);
             }
@@ -362,7 +370,9 @@ impl Flusher<'_> {
             slot.add(WorkerWord::Producers, rebuilds - self.rebuilds);
             self.rebuilds = rebuilds;
         }
-        for held in &self.held {
+        for held in &mut self.held {
+            held.close(&self.desk, self.flights.any(held.shard));
+            held.tell(&self.desk, false);
             held.report(&self.desk);
         }
     }

@@ -11,7 +11,8 @@ use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::kafka::consumer::{Committed, Consumer, Message};
+use crate::kafka::consumer::{Consumer, Message};
+use crate::kafka::metadata;
 use crate::segment::{Offset, ShardId};
 use crate::store::redis::RedisStore;
 use crate::store::{Append, Appended, Identity, Store};
@@ -52,6 +53,9 @@ pub struct Desk<'a> {
     pub(super) troubles: Repeats,
     pub(super) memory: Memory,
     pub(super) memory_short: bool,
+    /// Bytes of an offset map that brokers take with a commit; less once one was refused.
+    pub(super) map_room: usize,
+    pub(super) retention_checked: bool,
     /// Which partition is asked for its end next.
     pub(super) asked_ends: usize,
     /// Since when questions for ends fail.
@@ -87,6 +91,8 @@ impl<'a> Desk<'a> {
             troubles: Repeats::new(),
             memory: Memory::default(),
             memory_short: false,
+            map_room: metadata::MAP_MAX,
+            retention_checked: false,
             asked_ends: 0,
             unanswered_since: None,
             kafka_waits: false,
@@ -233,14 +239,6 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// A commit did not get through: whatever the floor is will be committed again.
-    pub fn commit_failed(&mut self, why: &str) {
-        self.troubles.warn("cannot commit the floor", &Error::temporary(why));
-        for shard in self.shards.values_mut() {
-            shard.recommit = true;
-        }
-    }
-
     pub fn read(&mut self, message: &Message<'_>, now: Duration) -> Taken {
         match self.shards.get_mut(&message.shard) {
             Some(shard) => shard.read(message, self.config, now),
@@ -329,6 +327,7 @@ impl<'a> Desk<'a> {
         slot.add(ShardWord::ReadBytes, pending.tally.bytes);
         slot.add(ShardWord::Rejected, pending.tally.rejected);
         slot.add(ShardWord::Gaps, pending.tally.gaps);
+        slot.add(ShardWord::Skipped, pending.tally.skipped);
         slot.add(ShardWord::Lost, pending.tally.lost);
         if let Some(batch) = &pending.append.batch {
             self.strays.look(id, &batch.header);
@@ -420,39 +419,6 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    // --- the floor ---
-
-    /// Commits each shard's floor as the flushers report it: it only grows, and it never
-    /// passes what is read.
-    fn commit(&mut self, consumer: &Consumer, wait: bool) -> Result<()> {
-        let mut commits = Vec::new();
-        for shard in self.shards.values() {
-            let Some(slot) = self.berth.board.shard(shard.id) else { continue };
-            if let Some(floor) = shard.to_commit(slot.offset(ShardWord::Floor)) {
-                commits.push((shard.id, committed(floor)));
-            }
-        }
-        if commits.is_empty() {
-            return Ok(());
-        }
-        if let Err(error) = consumer.commit(&commits, wait) {
-            self.troubles.warn("cannot commit the floor", &error);
-            return Ok(());
-        }
-        let number = consumer.last_commit();
-        for (id, committed) in commits {
-            self.slot(id).set_offset(ShardWord::Committed, Some(committed.offset));
-            if !wait {
-                self.asked(id, number);
-            }
-            if let Some(shard) = self.shards.get_mut(&id) {
-                shard.committed = Some(committed.offset);
-                shard.recommit = false;
-            }
-        }
-        Ok(())
-    }
-
     // --- giving back ---
 
     /// A leaving shard goes when its batch is written and its flusher has let go.
@@ -517,10 +483,6 @@ impl<'a> Desk<'a> {
             None => panic!("shard {id} was taken without a slot on the board"),
         }
     }
-}
-
-pub(super) fn committed(offset: Offset) -> Committed {
-    Committed { offset, metadata: String::new() }
 }
 
 fn list(shards: &[ShardId]) -> String {

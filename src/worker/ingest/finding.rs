@@ -3,15 +3,39 @@
 //! The store is believed where it knows something; the committed offset is the floor, and where
 //! the store knows nothing a new life begins there (P6).
 
-use super::desk::{Desk, KAFKA_WAIT, committed};
+use super::desk::{Desk, KAFKA_WAIT};
+use super::floor::Floor;
 use super::shard::Phase;
+use crate::board::Told;
 use crate::board::words::ShardWord;
+use crate::config::Commit;
 use crate::error::{Error, Kind, Result};
-use crate::kafka::consumer::Consumer;
+use crate::kafka::consumer::{Committed, Consumer};
+use crate::kafka::metadata::{self, Note};
+use crate::kafka::retention;
+use crate::segment::offset_map::OffsetMap;
 use crate::segment::{Offset, ShardId};
 use crate::store::{Begun, Identity, Life, State, Store};
 use crate::sys::{random, time};
 use std::time::Duration;
+
+/// How long the last word of a flusher is waited for, before its words so far have to do.
+const LAST_WORD_WAIT: Duration = Duration::from_secs(5);
+
+/// Messages should outlive the oldest floor by this: the time to notice and mend an outage.
+const RETENTION_MARGIN: Duration = Duration::from_secs(3600);
+
+/// What is known of a shard's beginning outside of the store.
+struct Start {
+    /// What is committed.
+    offset: Offset,
+    /// All below it is delivered; else it is only buffered (`commit = buffered`).
+    is_floor: bool,
+    /// Nothing was committed before.
+    is_new: bool,
+    /// What is delivered above it.
+    known: OffsetMap,
+}
 
 impl Desk<'_> {
     /// Asks Kafka and the store where the shards stand that nobody knows of yet.
@@ -44,51 +68,94 @@ impl Desk<'_> {
 
     fn find_all(&mut self, consumer: &Consumer, wanted: &[ShardId]) -> Result<()> {
         let identity = self.identity(consumer)?;
+        self.check_retention();
         let committed = consumer.committed(wanted, KAFKA_WAIT)?;
         let states = self.store.look(wanted);
         let states = states.inspect_err(|_| self.store_backoff.failed(time::monotonic()))?;
         self.store_backoff.worked();
         for ((id, committed), state) in committed.into_iter().zip(states) {
-            let committed = committed.map(|committed| committed.offset);
             if let Some(state) = &state {
                 check_identity(id, &state.identity, &identity, &self.config.namespace)?;
             }
-            let state = self.settle_position(consumer, id, committed, state, &identity)?;
-            self.adopt(id, &state);
+            if self.waits_for_last_word(id, state.as_ref()) {
+                continue;
+            }
+            let start = match committed {
+                Some(committed) => self.believe(id, &committed, state.as_ref()),
+                None => self.first_start(consumer, id, state.is_some())?,
+            };
+            let state = self.settle_position(id, &start, state, &identity)?;
+            self.adopt(id, &state, start);
             self.berth.beat();
         }
         Ok(())
     }
 
-    /// Decides where a shard begins. The committed offset is the floor: without a life a new
-    /// one begins there (P6), and a position below it means that all the store holds is delivered.
+    /// The store has lost what we had there, and the shard's flusher still knows what was
+    /// delivered: it says so when all that it had in flight has landed.
+    fn waits_for_last_word(&self, id: ShardId, state: Option<&State>) -> bool {
+        let Some(left) = self.shards.get(&id).and_then(|shard| shard.left) else { return false };
+        let lost = |state: &State| state.life != left.life || state.position < left.position;
+        if !state.is_none_or(lost) || self.slot(id).holder().is_none() {
+            return false;
+        }
+        let told = self.berth.board.delivered(id).and_then(|area| area.read());
+        let open = told.is_some_and(|told| told.life == left.life.0 && !told.closed);
+        open && time::monotonic().saturating_sub(left.at) < LAST_WORD_WAIT
+    }
+
+    /// What a committed offset says, and what is known to be delivered above it: by the map that
+    /// goes with it, and by the last word of the flusher if it is of the life that we had.
+    fn believe(&self, id: ShardId, committed: &Committed, state: Option<&State>) -> Start {
+        let offset = committed.offset;
+        let map = match metadata::parse(&committed.metadata, offset) {
+            Some(Note::Buffered) => {
+                return Start {
+                    offset,
+                    is_floor: false,
+                    is_new: false,
+                    known: OffsetMap::default(),
+                };
+            }
+            Some(Note::Floor { map }) => OffsetMap::decode(&map).unwrap_or_default(),
+            None => OffsetMap::default(),
+        };
+        let mut known = map.above(offset);
+        let board = self.berth.board;
+        let had = board.found(id).and_then(|area| area.read()).map(|found| found.life);
+        if let Some(told) = board.delivered(id).and_then(|area| area.read())
+            && (had == Some(told.life) || state.is_some_and(|state| state.life.0 == told.life))
+        {
+            known = known.and(&OffsetMap::all_but(offset, told.floor, Vec::new()));
+            known = known.and(&OffsetMap::decode(&told.map).unwrap_or_default().above(offset));
+        }
+        Start { offset, is_floor: true, is_new: false, known }
+    }
+
+    /// Decides where a shard begins. Where the committed offset is the floor, a new life begins
+    /// there if there is none (P6), and a position below it means that all the store holds is
+    /// delivered.
     fn settle_position(
         &mut self,
-        consumer: &Consumer,
         id: ShardId,
-        committed: Option<Offset>,
+        start: &Start,
         state: Option<State>,
         identity: &Identity,
     ) -> Result<State> {
-        let floor = match committed {
-            Some(floor) => floor,
-            None => self.first_floor(consumer, id, state.is_some())?,
-        };
-        if let Some(shard) = self.shards.get_mut(&id) {
-            shard.committed = Some(floor);
-        }
-        self.slot(id).set_offset(ShardWord::Committed, Some(floor));
+        self.slot(id).set_offset(ShardWord::Committed, Some(start.offset));
         match state {
-            Some(state) if committed.is_some() && state.position >= floor => Ok(state),
-            state => self.begin(id, identity, floor, state.map(|state| state.life)),
+            Some(state) if !start.is_new && (!start.is_floor || state.position >= start.offset) => {
+                Ok(state)
+            }
+            state => self.begin(id, identity, start.offset, state.map(|state| state.life)),
         }
     }
 
     /// Nothing is committed: a group's very first start, or, where the store has a position, a
     /// topic that was deleted and made again. What it resolves to is committed before anything
     /// is read, so that a crash resolves it to the same.
-    fn first_floor(&mut self, consumer: &Consumer, id: ShardId, again: bool) -> Result<Offset> {
-        let floor = if again {
+    fn first_start(&mut self, consumer: &Consumer, id: ShardId, again: bool) -> Result<Start> {
+        let offset = if again {
             log::warn!(
                 "partition {id}: nothing is committed though the store has a position: the topic \
                  was made anew; reading from its beginning"
@@ -97,8 +164,33 @@ impl Desk<'_> {
         } else {
             consumer.start_from(id, KAFKA_WAIT)?
         };
-        consumer.commit(&[(id, committed(floor))], true)?;
-        Ok(floor)
+        let note = Note::Floor { map: Vec::new() };
+        consumer.commit(&[(id, offset, metadata::print(&note, offset))], true)?;
+        Ok(Start { offset, is_floor: true, is_new: true, known: OffsetMap::default() })
+    }
+
+    /// Once: whether Kafka keeps what would have to be read again. Not knowing is no trouble.
+    fn check_retention(&mut self) {
+        if std::mem::replace(&mut self.retention_checked, true) {
+            return;
+        }
+        let config = self.config;
+        let needed = config.max_segment_age + config.timeout.max(config.root_timeout);
+        match retention::of_input(config, KAFKA_WAIT) {
+            Ok(Some(kept)) if kept < needed + RETENTION_MARGIN => log::warn!(
+                "topic {} keeps messages for {} s (retention.ms), and the floor may be {} s old \
+                 (max-segment-age {} s, and a timeout), plus {} s to mend an outage: what is not \
+                 delivered could be gone when it has to be read again; raise retention.ms or \
+                 lower max-segment-age",
+                config.input_topic,
+                kept.as_secs(),
+                needed.as_secs(),
+                config.max_segment_age.as_secs(),
+                RETENTION_MARGIN.as_secs()
+            ),
+            Ok(_) => {}
+            Err(error) => log::debug!("{error}"),
+        }
     }
 
     fn begin(
@@ -122,11 +214,28 @@ impl Desk<'_> {
         }
     }
 
-    fn adopt(&mut self, id: ShardId, state: &State) {
-        if let Some(shard) = self.shards.get_mut(&id) {
-            shard.adopt(state);
-            self.slot(id).set_offset(ShardWord::Position, Some(state.position));
+    /// Takes over where a shard begins, and tells its flusher what is known to be delivered.
+    fn adopt(&mut self, id: ShardId, state: &State, start: Start) {
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        // What only was in the buffer is no floor: ours may have to go back behind it.
+        let floor = if start.is_floor { start.offset } else { Offset(0) };
+        let buffered = self.config.commit == Commit::Buffered;
+        shard.floor = Floor::found(if buffered { start.offset } else { floor });
+        shard.adopt(state);
+        if let Some(area) = self.berth.board.found(id) {
+            let map = start.known.encode(area.room());
+            area.tell(&Told { life: state.life.0, floor, closed: false, map });
         }
+        let known = start.known.above(state.position).len();
+        if known > 0 {
+            log::info!(
+                "shard {id}: {known} messages from offset {} on are known to be delivered and are \
+                 left out",
+                state.position
+            );
+        }
+        shard.known = start.known;
+        self.slot(id).set_offset(ShardWord::Position, Some(state.position));
     }
 
     fn identity(&mut self, consumer: &Consumer) -> Result<Identity> {

@@ -10,6 +10,7 @@ mod answers;
 mod confirm;
 mod desk;
 mod finding;
+mod floor;
 mod flow;
 mod pressure;
 mod shard;
@@ -101,7 +102,7 @@ fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<
         Event::Revoked { shards, lost } => desk.revoked(consumer, &shards, lost)?,
         Event::OutOfRange => desk.out_of_range(consumer)?,
         Event::Committed { number, shards } => desk.confirmed(number, &shards),
-        Event::CommitFailed(why) => desk.commit_failed(&why),
+        Event::CommitFailed { why, too_large } => desk.commit_failed(&why, too_large),
         Event::Trouble(trouble) => desk.trouble(&trouble),
         Event::Fatal(error) => return Err(error),
     }

@@ -5,6 +5,7 @@
 //! away, and it comes back through a seek to its position (P5).
 
 use super::confirm::Contest;
+use super::floor::Floor;
 use super::pressure::Pressure;
 use crate::board::words::Paused;
 use crate::config::Config;
@@ -13,6 +14,7 @@ use crate::kafka::consumer::Message;
 use crate::segment::batch::{self, Batch, Place};
 use crate::segment::chunk::{Draft, RejectBody};
 use crate::segment::clock::Clock;
+use crate::segment::offset_map::OffsetMap;
 use crate::segment::span::{self, Reject, Span};
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::{Append, Life, State};
@@ -59,9 +61,11 @@ pub struct Shard {
     /// The batch that is on its way into the store, with what it will have counted.
     pub pending: Option<Pending>,
     /// What the group has committed, as far as we know.
-    pub committed: Option<Offset>,
-    /// The last commit may not have got through.
-    pub recommit: bool,
+    pub floor: Floor,
+    /// What is known to be delivered above the floor, and is left out when it is read again.
+    pub known: OffsetMap,
+    /// The life that was ours when it turned out that the store stands elsewhere.
+    pub left: Option<Left>,
     /// Another flusher took it in the store, and the group has not said yet whose it is.
     pub contest: Option<Contest>,
     /// When a flusher last held the shard (monotonic).
@@ -80,6 +84,15 @@ pub struct Shard {
     tally: Tally,
 }
 
+/// Where we stood in a life that the store does not know any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    pub life: Life,
+    pub position: Offset,
+    /// When that was noticed (monotonic).
+    pub at: Duration,
+}
+
 /// An append with what it adds to the shard's counters once it counts.
 pub struct Pending {
     pub append: Append,
@@ -93,6 +106,7 @@ pub struct Tally {
     pub bytes: u64,
     pub rejected: u64,
     pub gaps: u64,
+    pub skipped: u64,
     pub lost: u64,
 }
 
@@ -107,8 +121,9 @@ impl Shard {
             next: Offset(0),
             clock: Clock::resume(None),
             pending: None,
-            committed: None,
-            recommit: false,
+            floor: Floor::default(),
+            known: OffsetMap::default(),
+            left: None,
             contest: None,
             held_at: now,
             hold: Some(Paused::NoHolder),
@@ -126,6 +141,7 @@ impl Shard {
     pub fn adopt(&mut self, state: &State) {
         self.forget();
         self.life = Some(state.life);
+        self.left = None;
         self.position = state.position;
         self.tip = state.tip;
         self.next = state.position;
@@ -136,7 +152,9 @@ impl Shard {
     /// Throws away all that was read and is not in the store; the store knows better.
     pub fn find_again(&mut self) {
         self.forget();
-        self.life = None;
+        if let Some(life) = self.life.take() {
+            self.left = Some(Left { life, position: self.position, at: time::monotonic() });
+        }
         self.phase = Phase::Finding;
     }
 
@@ -153,17 +171,6 @@ impl Shard {
         self.unstored_ms.or_else(|| self.clock.read(now))
     }
 
-    /// What to commit, given the floor that the flusher reports: it only grows and never passes
-    /// what is read. The same again when that is what asks the group whether the shard is ours.
-    pub fn to_commit(&self, floor: Option<Offset>) -> Option<Offset> {
-        let known = self.committed.filter(|_| self.life.is_some())?;
-        match floor {
-            Some(floor) if floor > known && floor <= self.position => Some(floor),
-            Some(floor) if floor == known && self.recommit => Some(known),
-            _ => self.contest.map(|_| known),
-        }
-    }
-
     /// The store stands exactly where we believe it does.
     pub fn agrees(&self, state: &State) -> bool {
         self.life == Some(state.life) && self.position == state.position && self.tip == state.tip
@@ -177,11 +184,15 @@ impl Shard {
         // Transaction markers and compaction leave gaps; they are counted, not guessed away.
         self.tally.gaps += message.offset.0.abs_diff(self.next.0);
         self.next = Offset(message.offset.0 + 1);
-        if self.draft.is_empty() {
+        if !self.has_draft() {
             self.drafted_at = now;
         }
         let wall = EventMs(time::wall_ms());
         let at = self.clock.arrive(message.timestamp_ms.map(EventMs), wall, now);
+        if self.known.has(message.offset) {
+            self.tally.skipped += 1;
+            return Taken::Drafted;
+        }
         self.unstored_ms.get_or_insert(at);
         self.draft_message(message, config, at);
         if self.is_full(config) { Taken::Full } else { Taken::Drafted }
@@ -208,20 +219,26 @@ impl Shard {
 
     /// The draft has waited long enough, or is full.
     pub fn is_ripe(&self, config: &Config, now: Duration) -> bool {
-        !self.draft.is_empty()
+        self.has_draft()
             && (self.is_full(config)
                 || now.saturating_sub(self.drafted_at) >= config.max_batch_time)
     }
 
+    /// Something was read that has to move the position.
     pub fn has_draft(&self) -> bool {
-        !self.draft.is_empty()
+        !self.draft.is_empty() || self.tally.skipped > 0
     }
 
     /// Packs the draft into the next batch of the chain, under a fresh id. Nothing to pack and
     /// nothing pending is no error: then `pending` stays empty.
     pub fn pack(&mut self, config: &Config, now: Duration) -> Result<()> {
         let Some(life) = self.life else { return Ok(()) };
-        if self.pending.is_some() || self.draft.is_empty() {
+        if self.pending.is_some() || !self.has_draft() {
+            return Ok(());
+        }
+        if self.draft.is_empty() {
+            let tally = std::mem::take(&mut self.tally);
+            self.pending = Some(self.follow(life, self.next, None, tally, now));
             return Ok(());
         }
         let place = Place {

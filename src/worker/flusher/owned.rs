@@ -1,0 +1,82 @@
+//! What a flusher has of a shard after taking it in the store: life, epoch, index, books.
+
+use super::Desk;
+use super::ledger::Ledger;
+use crate::board::ShardSlot;
+use crate::board::words::ShardWord;
+use crate::segment::batch::Header;
+use crate::segment::index::{Index, Limits, Marks};
+use crate::segment::offset_map::OffsetMap;
+use crate::segment::{BatchId, Offset, ShardId};
+use crate::store::books::{Books, Settled};
+use crate::store::{Epoch, Life, State, Taken};
+use std::collections::BTreeMap;
+
+/// What we have of a shard after taking it in the store.
+pub struct Owned {
+    pub life: Life,
+    pub epoch: Epoch,
+    pub index: Index,
+    /// Settled in the index, not yet in the store; and the books.
+    pub ledger: Ledger,
+}
+
+impl Owned {
+    pub fn follow(&mut self, header: &Header, header_bytes: u32) -> bool {
+        let followed = self.index.follow(header, header_bytes).is_ok();
+        if followed {
+            self.ledger.read(header.spans.len() as u64);
+        }
+        followed
+    }
+
+    /// What lies below the committed floor, or is in the map, was delivered before.
+    pub fn settle_known(&mut self, floor: Offset, map: &OffsetMap) {
+        let marks = self.index.settle_known(floor, map);
+        let messages = marks.iter().map(|marks| marks.spans).sum();
+        self.ledger.note(marks, &Settled::skipped(messages));
+    }
+
+    /// All that the store has is indexed.
+    pub fn is_at(&self, state: &State) -> bool {
+        state.position == self.index.position() && state.tip == self.index.tip()
+    }
+
+    pub fn agrees(&self, state: &State) -> bool {
+        // Ahead of us: the counts will be compared when we have caught up.
+        state.position > self.index.position()
+            || (self.is_at(state)
+                && state.batches == self.index.batches() as u64
+                && state.marked == self.index.marked_batches() as u64)
+    }
+}
+
+pub fn rebuild(limits: Limits, taken: &Taken, headers: Vec<Header>) -> Index {
+    let marks: BTreeMap<BatchId, &Marks> = taken.marks.iter().map(|(id, m)| (*id, m)).collect();
+    let none = Marks::default();
+    let mut index = Index::new(limits, taken.state.position, taken.state.tip);
+    for (header, listed) in headers.iter().zip(&taken.listed) {
+        let marks = marks.get(&header.id).copied().unwrap_or(&none);
+        index.restore(header, listed.header_bytes, marks);
+    }
+    index.restored();
+    index
+}
+
+/// A life is over; what it had buffered will be read again.
+pub fn close_books(desk: &Desk<'_>, shard: ShardId, books: &Books) {
+    if let Some(slot) = desk.berth.board.shard(shard) {
+        slot.add(ShardWord::Reread, books.unaccounted(0).max(0) as u64);
+    }
+}
+
+pub fn report_books(slot: ShardSlot<'_>, books: &Books, buffered: u64) {
+    slot.set(ShardWord::LifeRead, books.read);
+    slot.set(ShardWord::LifeDelivered, books.settled.delivered);
+    slot.set(ShardWord::LifeDuplicates, books.settled.duplicates);
+    slot.set(ShardWord::LifeDeadLetters, books.settled.dead_letters);
+    slot.set(ShardWord::LifeDropped, books.settled.dropped);
+    slot.set(ShardWord::LifeSkipped, books.settled.skipped);
+    slot.set(ShardWord::Buffered, buffered);
+    slot.set(ShardWord::Unaccounted, books.unaccounted(buffered) as u64);
+}
