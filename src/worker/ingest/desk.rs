@@ -4,18 +4,19 @@
 //! is away) leaves each shard where it is, to be tried again.
 
 use super::answers::ENDS_WAIT;
+use super::append::AppendBound;
 use super::pressure::Memory;
 use super::shard::{Phase, Shard, Taken};
 use super::strays::Strays;
 use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::kafka::consumer::{Consumer, Message};
 use crate::kafka::metadata;
 use crate::segment::{Offset, ShardId};
 use crate::store::redis::RedisStore;
-use crate::store::{Append, Appended, Identity, Store};
+use crate::store::{Identity, Store};
 use crate::sys::time;
 use crate::worker::{Backoff, Berth, Repeats, phase};
 use std::collections::BTreeMap;
@@ -62,7 +63,8 @@ pub struct Desk<'a> {
     pub(super) unanswered_since: Option<Duration>,
     /// Something was said to be wrong with Kafka, and is not over.
     pub(super) kafka_waits: bool,
-    strays: Strays,
+    pub(super) append_bound: AppendBound,
+    pub(super) strays: Strays,
 }
 
 impl<'a> Desk<'a> {
@@ -96,6 +98,7 @@ impl<'a> Desk<'a> {
             asked_ends: 0,
             unanswered_since: None,
             kafka_waits: false,
+            append_bound: AppendBound::default(),
             strays: Strays::default(),
         }
     }
@@ -244,114 +247,6 @@ impl<'a> Desk<'a> {
             Some(shard) => shard.read(message, self.config, now),
             None => Taken::Ignored,
         }
-    }
-
-    // --- into the store ---
-
-    /// Appends every ripe draft (`all`: every draft) and every batch that was refused before,
-    /// in one round trip.
-    pub fn append_ripe(&mut self, all: bool) -> Result<()> {
-        let now = time::monotonic();
-        if !self.store_backoff.is_over(now) {
-            return Ok(());
-        }
-        let mut ids = Vec::new();
-        let mut appends: Vec<Append> = Vec::new();
-        for shard in self.shards.values_mut() {
-            let leaving = shard.phase == Phase::Leaving && shard.has_draft();
-            if all || leaving || shard.is_ripe(self.config, now) {
-                shard.pack(self.config, now)?;
-            }
-            if let Some(pending) = &shard.pending {
-                ids.push(shard.id);
-                appends.push(pending.append.clone());
-            }
-        }
-        if appends.is_empty() {
-            return Ok(());
-        }
-        match self.store.append(&appends) {
-            Ok(answers) => {
-                for (id, answer) in ids.into_iter().zip(answers) {
-                    self.answered(id, answer);
-                }
-                self.berth.moved();
-            }
-            Err(error) => self.store_failed(&ids, error)?,
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, id: ShardId, answer: Appended) {
-        let Some(shard) = self.shards.get_mut(&id) else { return };
-        match answer {
-            Appended::Done => self.count_appended(id),
-            Appended::Stale => {
-                log::info!("shard {id}: the store stands elsewhere, reading again from there");
-                self.slot(id).add(ShardWord::Stale, 1);
-                self.find_again(id);
-            }
-            Appended::Lost => {
-                log::warn!("shard {id}: its buffer is gone from the store");
-                self.find_again(id);
-            }
-            Appended::Refused(why) => {
-                let leaving = shard.phase == Phase::Leaving;
-                shard.phase = if leaving { Phase::Leaving } else { Phase::Refused };
-                self.store_backoff.failed(time::monotonic());
-                let error = Error::temporary(why);
-                self.troubles.warn(&format!("cannot append to shard {id}; paused"), &error);
-            }
-        }
-    }
-
-    fn find_again(&mut self, id: ShardId) {
-        self.slot(id).set_offset(ShardWord::Position, None);
-        match self.shards.get_mut(&id) {
-            // A leaving shard has nothing more to find: Kafka still has what was not appended.
-            Some(shard) if shard.phase == Phase::Leaving => {
-                shard.find_again();
-                shard.phase = Phase::Leaving;
-            }
-            Some(shard) => shard.find_again(),
-            None => {}
-        }
-    }
-
-    fn count_appended(&mut self, id: ShardId) {
-        self.store_backoff.worked();
-        let slot = self.slot(id);
-        let Some(shard) = self.shards.get_mut(&id) else { return };
-        let Some(pending) = shard.appended() else { return };
-        slot.add(ShardWord::Read, pending.tally.read);
-        slot.add(ShardWord::ReadBytes, pending.tally.bytes);
-        slot.add(ShardWord::Rejected, pending.tally.rejected);
-        slot.add(ShardWord::Gaps, pending.tally.gaps);
-        slot.add(ShardWord::Skipped, pending.tally.skipped);
-        slot.add(ShardWord::Lost, pending.tally.lost);
-        if let Some(batch) = &pending.append.batch {
-            self.strays.look(id, &batch.header);
-            slot.add(ShardWord::Batches, 1);
-            slot.add(ShardWord::StoredBytes, batch.value.len() as u64);
-        }
-        slot.set_offset(ShardWord::Position, Some(shard.position));
-    }
-
-    /// No answer is known: each shard keeps its batch and tries the same again.
-    fn store_failed(&mut self, ids: &[ShardId], error: Error) -> Result<()> {
-        if error.kind() == Kind::Config {
-            return Err(error);
-        }
-        for id in ids {
-            if let Some(shard) = self.shards.get_mut(id)
-                && shard.phase != Phase::Leaving
-            {
-                shard.phase = Phase::Refused;
-            }
-        }
-        self.store_backoff.failed(time::monotonic());
-        self.troubles.warn("the store does not answer; all is paused", &error);
-        Ok(())
     }
 
     // --- looking after the shards ---

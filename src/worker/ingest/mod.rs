@@ -7,6 +7,7 @@
 //! (P5, P6).
 
 mod answers;
+mod append;
 mod confirm;
 mod desk;
 mod finding;

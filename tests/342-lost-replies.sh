@@ -1,0 +1,46 @@
+#!/bin/sh
+# Calls that reach Redis and lose their replies, of every script: every span comes out exactly once.
+# kafka: mock
+. "$(dirname "$0")/lib/common.sh"
+
+# lost_of SCRIPT: how many replies of it were lost.
+lost_of() { grep -c "^$1.lua$" "$TMP/lost" 2>/dev/null || true; }
+is_lost() { [ "$(lost_of "$1")" -gt 0 ]; }
+
+start_redis
+start_kafka 2
+touch "$TMP/faults"
+# shellcheck disable=SC2046
+python3 "$ROOT/tests/lib/proxy.py" "$TMP/proxy.sock" "$REDIS_SOCKET" "$TMP/faults" "$TMP/lost" \
+    $(for script in begin append take settle clean; do echo "$ROOT/src/store/$script.lua:2"; done) &
+started $!
+wait_until 5 test -S "$TMP/proxy.sock"
+
+# One span in 150 is a trace whose root never comes: the rest of its batch is cleaned.
+# No trace lies in two parts, which come seconds apart.
+for nth in 1 2 3 4; do
+    generate --traces 60 --seed "6$nth" | awk -v nth=$nth 'NR % 150 == 0 {
+        printf "{\"organization_id\":1,\"project_id\":9,\"trace_id\":\"open%d-%d\"," \
+            "\"span_id\":\"o%d-%d\",\"parent_span_id\":\"never\",\"start_timestamp\":1," \
+            "\"end_timestamp\":2,\"received\":3,\"retention_days\":90,\"status\":\"ok\"}\n", \
+            nth, NR, nth, NR } { print }' >"$TMP/part.$nth"
+done
+cat "$TMP"/part.* >"$TMP/in"
+# The flags name the proxy, not the Redis.
+REDIS_IN_FILE=1 start_spanbufd --redis-url "redis+unix://$TMP/proxy.sock" --flusher-processes 2 --timeout 8 \
+    --root-timeout 2
+sent=0
+for part in "$TMP"/part.*; do
+    produce "$IN" <"$part" >/dev/null
+    sent=$((sent + $(wc -l <"$part")))
+    wait_until 30 board_says 'total("read")' "$sent"
+done
+for script in append take settle clean; do wait_until 30 is_lost "$script"; done
+rm "$TMP/faults"
+wait_until 60 all_out "$TMP/in"
+for script in begin append take settle clean; do
+    echo "replies lost of $script: $(lost_of "$script")"
+done
+board_says "sum(x['restarts'] for x in w.values())" 0 || fail "a worker was restarted"
+stop_spanbufd
+check "$TMP/in"

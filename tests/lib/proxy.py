@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Stands before Redis and loses replies: the server has done it, the client never hears of it.
+
+usage: proxy.py LISTEN SERVER FAULTS LOST SCRIPT:EVERY…
+
+LISTEN and SERVER are unix sockets. While the file FAULTS exists, every EVERYth call of SCRIPT (a
+path of a Lua file) is carried out and its connection cut in place of the reply; its name is added
+to the file LOST. Without FAULTS everything passes.
+"""
+import collections
+import hashlib
+import os
+import select
+import socket
+import sys
+import threading
+
+LISTEN, SERVER, FAULTS, LOST = sys.argv[1:5]
+calls = collections.Counter()
+lock = threading.Lock()
+
+
+def script(argument):
+    path, every = argument.rsplit(":", 1)
+    with open(path, "rb") as file:
+        digest = hashlib.sha1(file.read()).hexdigest()
+    return digest.encode(), (os.path.basename(path), int(every))
+
+
+SCRIPTS = dict(script(argument) for argument in sys.argv[5:])
+
+
+def next_command(data):
+    """The first command in data and its length; (None, 0) while it is not complete."""
+    at, parts, count = 0, [], 1
+    while len(parts) <= count:
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            return None, 0
+        number, at = int(data[at + 1 : end]), end + 2
+        if not parts:
+            count = number
+            parts.append(b"")
+            continue
+        if len(data) < at + number + 2:
+            return None, 0
+        parts.append(bytes(data[at : at + number]))
+        at += number + 2
+    return parts[1:], at
+
+
+def is_lost(command):
+    """Counts a call; whether the reply to this one is to be lost."""
+    if command[0] != b"EVALSHA" or command[1] not in SCRIPTS or not os.path.exists(FAULTS):
+        return False
+    name, every = SCRIPTS[command[1]]
+    with lock:
+        calls[name] += 1
+        if calls[name] % every:
+            return False
+        with open(LOST, "a", encoding="utf-8") as file:
+            print(name, file=file)
+    return True
+
+
+def pass_commands(data, server):
+    """Passes the whole commands in data on; false when the reply to one of them is to be lost."""
+    while True:
+        command, length = next_command(data)
+        if command is None:
+            return True
+        server.sendall(data[:length])
+        del data[:length]
+        if is_lost(command):
+            return False
+
+
+def serve(client):
+    server = socket.socket(socket.AF_UNIX)
+    data = bytearray()
+    with client, server:
+        server.connect(SERVER)
+        while True:
+            ready, _, _ = select.select([client, server], [], [])
+            if server in ready:
+                got = server.recv(1 << 16)
+                if not got:
+                    return
+                client.sendall(got)
+            if client in ready:
+                got = client.recv(1 << 16)
+                if not got:
+                    return
+                data += got
+                if not pass_commands(data, server):
+                    break
+        # The server does what it was told before it sees the end, and closes.
+        server.shutdown(socket.SHUT_WR)
+        while server.recv(1 << 16):
+            pass
+
+
+def guarded(client):
+    try:
+        serve(client)
+    except OSError:
+        pass  # Somebody went away: so do we.
+
+
+def main():
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(LISTEN)
+    listener.listen(64)
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(target=guarded, args=(client,), daemon=True).start()
+
+
+main()
