@@ -159,10 +159,12 @@ impl<'i> Splices<'i> {
         out.extend_from_slice(&span.payload[at..]);
     }
 
-    /// The two edits by position; where both insert at the same place either order is right.
+    /// The two edits by position, an insertion ahead of the range that it touches; where both
+    /// insert at the same place either order is right.
     fn edits(&self, span: &StoredSpan<'_>) -> [Edit<'_>; 2] {
         let (flag, attribute) = (self.flag(span), self.attribute(span));
-        if flag.0 <= attribute.0 { [flag, attribute] } else { [attribute, flag] }
+        let flag_first = (flag.0, flag.1) <= (attribute.0, attribute.1);
+        if flag_first { [flag, attribute] } else { [attribute, flag] }
     }
 
     fn flag(&self, span: &StoredSpan<'_>) -> Edit<'_> {

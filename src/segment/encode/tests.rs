@@ -1,7 +1,7 @@
 //! Messages out: the two fields, the order, the split, the ids.
 
 use super::*;
-use crate::segment::span::{Validate, parse};
+use crate::segment::span::{Splice, Validate, parse};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -159,4 +159,31 @@ fn the_source_names_ranges_in_the_order_of_the_spans_and_is_bounded() {
     let cut = source(ShardId(3), &many, 100);
     assert!(cut.len() <= 103 && cut.ends_with('…'), "{cut}");
     assert_eq!(source(ShardId(3), &[], 100), "3:");
+}
+
+/// No message makes these, but somebody else's batch in Redis may.
+#[test]
+fn an_edit_that_inserts_where_the_other_replaces_goes_first() {
+    let replace = FlagSplice::Replace { start: 0, end: 4 };
+    for (is_segment, segment_id, expected) in [
+        (replace, IdSplice::Keep, "true}"),
+        (
+            replace,
+            IdSplice::InsertMember { at: 0, empty: false },
+            r#""sentry.segment.id":{"type":"string","value":"b"},true}"#,
+        ),
+        (
+            FlagSplice::Insert { at: 0 },
+            IdSplice::ReplaceMember { start: 0, end: 4 },
+            r#""is_segment":true,{"type":"string","value":"b"}}"#,
+        ),
+    ] {
+        let splice = Splice { is_segment, segment_id };
+        let span = StoredSpan { offset: Offset(1), span_id: "b", splice, payload: b"null}" };
+        let mut out = Vec::new();
+        let splices = Splices::of("b");
+        splices.write(&span, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+        assert_eq!(splices.size(&span), out.len());
+    }
 }
