@@ -2,14 +2,14 @@
 # Twelve partitions move between three daemons that join, leave and crash under load, with the
 # cooperative and with an eager assignor: nothing is lost, and orderly hand-overs double nothing.
 # kafka: apache
-# timeout: 300
+# timeout: 400
 . "$(dirname "$0")/lib/common.sh"
 
-# Produces $TMP/in in thirty parts, one or two a second.
+# Produces $TMP/in in twenty parts, one or two a second.
 load() {
     generate --traces 600 --seed "$1" >"$TMP/in"
     rm -rf "$TMP/parts" && mkdir "$TMP/parts"
-    split -n l/30 "$TMP/in" "$TMP/parts/"
+    split -n l/20 "$TMP/in" "$TMP/parts/"
     for part in "$TMP"/parts/*; do produce "$IN" <"$part" >/dev/null && sleep 0.3; done &
     LOAD=$!
     started $LOAD
@@ -30,9 +30,10 @@ holds() {
 }
 
 start_redis
+start_kafka 12
 for strategy in cooperative-sticky range; do
-    start_kafka 12
-    ID=$ID-$strategy IN=$IN-$strategy OUT=$OUT-$strategy
+    ID=${TMP##*.}-$strategy
+    IN=in-$ID OUT=out-$ID
     "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 12
     "$TESTKIT" create-topic "$BOOTSTRAP" "$OUT" 2
     GROUP=$ID NAMESPACE=$ID
@@ -63,5 +64,4 @@ for strategy in cooperative-sticky range; do
     check "$TMP/in" --doubled 1000000
     stop_spanbufd
     at three && stop_spanbufd
-    ID=${TMP##*.}
 done
