@@ -17,7 +17,7 @@ for command in $("$SPANBUFD" --help | sed -n '/^Commands:/,/^$/s/^    \([a-z-]*\
     "$SPANBUFD" "$command" --help | grep -oE '^ +(-[a-zA-Z], )?--[a-z][a-z-]*' |
         grep -oE -- '[a-z][a-z-]{2,}' | sort -u >"$TMP/all"
     comm -23 "$TMP/all" "$TMP/common" >"$TMP/code"
-    sed -n "/^\.Sh COMMANDS/,/^\.Sh /{/^\.It Cm $command\$/,/^\.It Cm \|^\.Sh [^C]/p}" \
+    sed -n "/^\.Sh COMMANDS/,/^\.Sh /{/^\.It Cm $command\$/,/^\.It Cm \|^\.S[hs] [^C]/p}" \
         man/spanbufd.8 | grep -oE 'Fl Fl [a-z][a-z-]*' | cut -d ' ' -f 3 | sort -u |
         comm -23 - "$TMP/common" >"$TMP/page"
     compare "options of $command"
