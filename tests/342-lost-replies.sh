@@ -27,7 +27,8 @@ for nth in 1 2 3 4; do
 done
 cat "$TMP"/part.* >"$TMP/in"
 # The flags name the proxy, not the Redis.
-REDIS_IN_FILE=1 start_spanbufd --redis-url "redis+unix://$TMP/proxy.sock" --flusher-processes 2 --timeout 8 \
+REDIS_IN_FILE=1 start_spanbufd --redis-url "redis+unix://$TMP/proxy.sock" \
+    --flusher-processes 2 --timeout 8 \
     --root-timeout 2
 sent=0
 for part in "$TMP"/part.*; do

@@ -166,7 +166,11 @@ skip_apache() {
     [ -n "${SAID:-}" ] ||
         echo "!!! NO APACHE KAFKA: HALF OF THE KAFKA TESTS IS SKIPPED !!! ($why)"
     SAID=1
-    if [ "${SPANBUFD_TEST_KAFKA:-}" = mock ]; then count skipped; else skipped_one "$1 on apache"; fi
+    if [ "${SPANBUFD_TEST_KAFKA:-}" = mock ]; then
+        count skipped
+    else
+        skipped_one "$1 on apache"
+    fi
 }
 
 install_needs
