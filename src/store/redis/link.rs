@@ -96,6 +96,11 @@ impl Link {
         self.deadline.saturating_sub(time::monotonic()).max(Duration::from_millis(1))
     }
 
+    /// Which connection there is, if any: by its number.
+    pub fn current(&self) -> Option<u64> {
+        self.connection.as_ref().map(|_| self.connections)
+    }
+
     /// Connects if there is no connection. How long to wait after a failure is the caller's.
     pub fn connect(&mut self) -> Result<()> {
         if self.connection.is_some() {

@@ -88,6 +88,12 @@ impl RedisStore {
         Ok(RedisStore { looks_only: true, ..RedisStore::open(config)? })
     }
 
+    /// Which connection the next call goes over: on another one may be another server, or an
+    /// older state of this one. `None`: it will be a new one.
+    pub fn connection(&self) -> Option<u64> {
+        self.link.current()
+    }
+
     /// What INFO says of the server's memory.
     pub fn memory(&mut self) -> Result<Memory> {
         self.link.begin();

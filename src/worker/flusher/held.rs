@@ -52,6 +52,8 @@ pub struct Held {
     /// Counts what was settled, so that it is seen that a map has something new to say.
     settles: u64,
     looked_at: Duration,
+    /// The connection that it was looked at on.
+    looked_on: Option<u64>,
     cleaned_at: Duration,
     renewed_at: Duration,
     claim: Claim,
@@ -78,6 +80,7 @@ impl Held {
             teller: Teller::default(),
             settles: 0,
             looked_at: now.saturating_sub(phase(LOOK_INTERVAL)),
+            looked_on: None,
             cleaned_at: now.saturating_sub(phase(CLEAN_INTERVAL)),
             renewed_at: now,
             claim: Claim::new(now),
@@ -107,10 +110,14 @@ impl Held {
             }
             return Ok(());
         }
-        // Ingest, too, may have found that the store is not what it was.
-        if position.is_none() || now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
+        // Ingest, too, may have found that the store is not what it was; and nothing is told to a
+        // server that was not looked at, which may have gone back in time.
+        let looked = desk.store.connection().is_some_and(|on| Some(on) == self.looked_on);
+        let is_late = now.saturating_sub(self.looked_at) >= LOOK_INTERVAL;
+        if position.is_none() || is_late || !looked {
             self.compare(desk)?;
             self.looked_at = now;
+            self.looked_on = desk.store.connection();
         }
         if self.is_behind(desk) { self.index_new(desk) } else { Ok(()) }
     }
@@ -190,7 +197,8 @@ impl Held {
         if owned.is_at(&state) {
             owned.ledger.believe(state.books.read);
         }
-        if !owned.ledger.is_empty() || owned.agrees(&state) {
+        let untold = !owned.ledger.is_empty();
+        if !owned.is_past(&state) && (untold || owned.agrees(&state)) {
             return Ok(());
         }
         log::warn!("shard {}: the store went another way; building the index again", self.shard);

@@ -39,6 +39,11 @@ impl Ledger {
         self.marks.is_empty() && self.page.is_none()
     }
 
+    /// What the store has acknowledged as settled.
+    pub fn acknowledged(&self) -> &Settled {
+        &self.books.settled
+    }
+
     /// Messages entered the buffer.
     pub fn read(&mut self, messages: u64) {
         self.books.read += messages;

@@ -42,6 +42,12 @@ impl Owned {
         state.position == self.index.position() && state.tip == self.index.tip()
     }
 
+    /// The store went back in time: neither position nor sums ever fall within a life.
+    pub fn is_past(&self, state: &State) -> bool {
+        state.position < self.index.position()
+            || state.books.settled.total() < self.ledger.acknowledged().total()
+    }
+
     pub fn agrees(&self, state: &State) -> bool {
         // Ahead of us: the counts will be compared when we have caught up.
         state.position > self.index.position()
