@@ -39,8 +39,10 @@ if id then
   if redis.call('STRLEN', b) ~= tonumber(length) then
     return {'novalue'}
   end
+  -- First what can fail: where somebody else's key is in the place of l, nothing is changed.
+  local added = redis.call('ZADD', l, ARGV[2], member)
   redis.call('HSET', p, 'position', ARGV[4], 'tip', id, 'clock', ARGV[5])
-  redis.call('HINCRBY', p, 'batches', redis.call('ZADD', l, ARGV[2], member))
+  redis.call('HINCRBY', p, 'batches', added)
   redis.call('HINCRBY', p, 'read', ARGV[10])
   redis.call('EXPIRE', l, ARGV[6])
 else
