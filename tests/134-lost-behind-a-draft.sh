@@ -22,7 +22,8 @@ produce "$IN" <"$TMP/more" >/dev/null
 "$TESTKIT" delete-records "$BOOTSTRAP" "$IN" 0 $((first + 10))
 kill -CONT "$ingest"
 wait_until 30 board_says 's[0]["lost"]' 10
-stop_spanbufd
+# The audit would say, rightly, that the floor's offsets are gone.
+NO_AUDIT=1 stop_spanbufd
 start_spanbufd --timeout 2 --root-timeout 1
 tail -n +11 "$TMP/more" >>"$TMP/in"
 wait_until 40 all_out "$TMP/in"

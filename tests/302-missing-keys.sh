@@ -2,7 +2,7 @@
 # A key of each kind is deleted behind the daemon's back, or a batch cut short, running and stopped:
 # every span is delivered all the same.
 # kafka: mock
-# timeout: 240
+# timeout: 400
 . "$(dirname "$0")/lib/common.sh"
 
 start_redis

@@ -42,9 +42,9 @@ while [ "$(date +%s)" -lt $end ]; do
         fail "a worker's loop does not turn"
 done
 echo "at most $most bytes in flight"
-# The bound is 64 MiB and what one segment may have on top.
-[ "$most" -gt 20000000 ] || fail "too little was in flight to tell"
-[ "$most" -le $((74 << 20)) ] || fail "too much was in flight"
+# The bound is 8 MiB and what one segment may have on top.
+[ "$most" -gt $((4 << 20)) ] || fail "too little was in flight to tell"
+[ "$most" -le $((18 << 20)) ] || fail "too much was in flight"
 board_says 'w["flusher/0"]["waiting_for"]' 1 || fail "nobody says that Kafka is waited for"
 kill -CONT "$APACHE_PID"
 wait_until 120 board_says 'total("delivered"), d["health"]' "(2500, 'healthy')"

@@ -45,7 +45,7 @@ fn packed(spans: &[Given], start: usize, previous: Option<BatchId>) -> Batch {
     for (nth, one) in spans.iter().enumerate() {
         let splice = Splice {
             is_segment: FlagSplice::Insert { at: 1 },
-            segment_id: IdSplice::ReplaceMember { start: 0, end: 2 },
+            segment_id: IdSplice::InsertAttributes { at: 1 },
         };
         let span = Span {
             project_id: one.project,

@@ -4,6 +4,7 @@
 -- ARGV  new life, position, the life it replaces ('' none), cluster, topic, group, ttl in seconds
 -- Reply {'new' | 'found', HGETALL p}
 --
+-- A full Redis lets it pass, since its first write frees memory: a life without batches is small.
 -- The batches of a replaced life are left to their time to live: their ids are never used again.
 local p, l, d = KEYS[1], KEYS[2], KEYS[3]
 local life = redis.call('HGET', p, 'life')

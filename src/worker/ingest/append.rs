@@ -95,6 +95,8 @@ impl Desk<'_> {
                 let leaving = shard.phase == Phase::Leaving;
                 shard.phase = if leaving { Phase::Leaving } else { Phase::Refused };
                 self.store_backoff.failed(time::monotonic());
+                // Said at once: the flusher makes room only for who waits for memory.
+                self.memory_short |= why.starts_with("OOM");
                 let error = Error::temporary(why);
                 self.troubles.warn(&format!("cannot append to shard {id}; paused"), &error);
             }

@@ -35,11 +35,13 @@ impl Desk<'_> {
     }
 
     /// Whether the store's memory is short: of its own limit, or of the host's where it has none.
+    /// A store that refuses appends for want of memory does answer, so it is asked all the same.
     pub(super) fn look_at_memory(&mut self) {
-        if !self.store_backoff.is_over(time::monotonic()) {
+        if !self.memory_short && !self.store_backoff.is_over(time::monotonic()) {
             return;
         }
         let Ok(memory) = self.store.memory() else {
+            self.memory_short = false;
             return self.store_backoff.failed(time::monotonic());
         };
         let limit = if memory.max_bytes > 0 { memory.max_bytes } else { memory.host_bytes };
