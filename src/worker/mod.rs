@@ -17,6 +17,9 @@ use crate::board::{Board, WorkerSlot};
 use crate::error::Kind as ErrorKind;
 use crate::sys::{memory, process, signal, time};
 
+/// Paused for memory, a shard goes on when the use has fallen this much below the limit.
+pub const HYSTERESIS_PERCENT: u64 = 5;
+
 /// A worker is taken before the supervisor when memory runs out.
 const OOM_SCORE: i32 = 500;
 

@@ -69,6 +69,19 @@ pub struct Memory {
     pub host_bytes: u64,
 }
 
+impl Memory {
+    /// The bound: its own limit, or the machine's memory where it has none; 0 is unknown.
+    pub fn limit_bytes(&self) -> u64 {
+        if self.max_bytes > 0 { self.max_bytes } else { self.host_bytes }
+    }
+
+    /// What is used of the bound; 0 where that is unknown.
+    pub fn used_percentage(&self) -> u64 {
+        let share = u128::from(self.used_bytes) * 100;
+        share.checked_div(self.limit_bytes().into()).map_or(0, |share| share as u64)
+    }
+}
+
 impl RedisStore {
     /// Opens without connecting: a Redis that is down is found out by the first call.
     pub fn open(config: &Config) -> Result<RedisStore> {

@@ -25,7 +25,7 @@ use crate::kafka::trouble::{State, Trouble};
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
 use crate::sys::time;
-use crate::worker::{Backoff, Berth, Repeats, exit_status};
+use crate::worker::{Backoff, Berth, HYSTERESIS_PERCENT, Repeats, exit_status};
 use flight::Flights;
 use held::Held;
 use std::mem::ManuallyDrop;
@@ -324,9 +324,17 @@ impl Flusher<'_> {
         Ok(())
     }
 
+    /// Whether memory is short, asked here since ingest's word for it may be a second old, and a
+    /// good part of it is ours.
     fn store_is_ours(&mut self) -> Result<bool> {
         let ours: u64 = self.held.iter().map(Held::stored_bytes).sum();
-        let used = self.desk.store.memory()?.used_bytes;
+        let memory = self.desk.store.memory()?;
+        let enough =
+            u64::from(self.desk.config.max_memory_percentage).saturating_sub(HYSTERESIS_PERCENT);
+        if memory.used_percentage() <= enough {
+            return Ok(false);
+        }
+        let used = memory.used_bytes;
         let is_ours = ours.saturating_mul(OUR_SHARE_MIN) >= used;
         if !is_ours {
             let why = Error::temporary(format!("we hold {ours} of {used} bytes"));

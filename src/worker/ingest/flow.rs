@@ -44,9 +44,9 @@ impl Desk<'_> {
             self.memory_short = false;
             return self.store_backoff.failed(time::monotonic());
         };
-        let limit = if memory.max_bytes > 0 { memory.max_bytes } else { memory.host_bytes };
         let percentage = self.config.max_memory_percentage.into();
-        self.memory_short = self.memory.is_short(memory.used_bytes, limit, percentage);
+        let (used, limit) = (memory.used_bytes, memory.limit_bytes());
+        self.memory_short = self.memory.is_short(used, limit, percentage);
     }
 
     /// Starts what is found and held, pauses what may not flow.

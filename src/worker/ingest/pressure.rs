@@ -4,13 +4,11 @@
 //! partitions and no others. The memory of the store is the one cause that holds all.
 
 use crate::segment::{EventMs, Offset};
+use crate::worker::HYSTERESIS_PERCENT;
 use std::time::Duration;
 
 /// A deadline counts as missed this long after it, by the shard's clock.
 const SLACK_MS: i64 = 1000;
-
-/// Paused for memory, a shard goes on when the use has fallen this much below the limit.
-const HYSTERESIS_PERCENT: u64 = 5;
 
 /// What the board says of one shard's flusher.
 #[derive(Clone, Copy, Debug, Default)]
