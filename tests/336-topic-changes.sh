@@ -27,7 +27,7 @@ board_says 'min(x["read"] for x in s) > 0' True || fail "a new partition is not 
 # Made anew while the daemon runs.
 "$TESTKIT" delete-topic "$BOOTSTRAP" "$IN"
 wait_until 30 board_says 'len(s)' 0
-wait_until 30 "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 2
+wait_until 30 "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 4
 generate --traces 50 --seed 83 | tee -a "$TMP/in" | produce "$IN" >/dev/null
 wait_until 40 all_out "$TMP/in"
 wait_until 10 board_says 'd["health"]' healthy
@@ -35,7 +35,7 @@ stop_spanbufd
 
 # Made anew while it does not run.
 "$TESTKIT" delete-topic "$BOOTSTRAP" "$IN"
-wait_until 30 "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 2
+wait_until 30 "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 4
 generate --traces 50 --seed 84 | tee -a "$TMP/in" | produce "$IN" >/dev/null
 # shellcheck disable=SC2086
 start_spanbufd $options

@@ -267,6 +267,7 @@ impl<'a> Desk<'a> {
             self.notice_contests();
             self.berth.beat();
             self.look_at_memory();
+            self.berth.beat();
             self.look_at_ends(consumer, now);
             if self.kafka_waits && consumer.answers(ENDS_WAIT) {
                 self.kafka_answers();

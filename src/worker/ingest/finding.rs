@@ -68,8 +68,11 @@ impl Desk<'_> {
 
     fn find_all(&mut self, consumer: &Consumer, wanted: &[ShardId]) -> Result<()> {
         let identity = self.identity(consumer)?;
+        self.berth.beat();
         self.check_retention();
+        self.berth.beat();
         let committed = consumer.committed(wanted, KAFKA_WAIT)?;
+        self.berth.beat();
         let states = self.store.look(wanted);
         let states = states.inspect_err(|_| self.store_backoff.failed(time::monotonic()))?;
         self.store_backoff.worked();
