@@ -15,6 +15,7 @@ start_kafka
 generate --traces 150 --seed 41 --invalid 0.05 | awk 'NR % 9 == 0 { print } { print }' >"$TMP/in"
 count=$(wc -l <"$TMP/in")
 start_spanbufd --flusher-processes 2 --timeout 3 --root-timeout 2 --dead-letter-topic "$DEAD"
+wait_until 30 assigned 1
 split -n l/4 "$TMP/in" "$TMP/part."
 for part in "$TMP"/part.*; do
     produce "$IN" <"$part" >/dev/null
