@@ -3,11 +3,12 @@
 . "$(dirname "$0")/lib/common.sh"
 
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/spanbufd/schemas-3.0.2
-if [ ! -e "$venv/complete" ]; then
+# Asked each time: a cached environment breaks when the python that it was made with goes.
+has_schemas() { "$venv/bin/python" -c 'import sentry_kafka_schemas' 2>/dev/null; }
+if ! has_schemas; then
     rm -rf "$venv"
     python3 -m venv "$venv" || skip "no venv: apt install python3-venv"
     "$venv/bin/pip" install -q sentry-kafka-schemas==3.0.2 || skip "PyPI is out of reach"
-    touch "$venv/complete"
 fi
 schemas() { "$venv/bin/python" "$ROOT/tests/schemas.py" "$@"; }
 
