@@ -2,7 +2,8 @@
 # Installs what is missing, builds once, runs the cargo tests and the shell tests in order.
 #
 # `sh tests/run.sh [FILTER]`: only shell tests whose name contains FILTER, no cargo tests.
-# They run in two lanes: those against Apache Kafka, and all others.
+# They run in three lanes, since most of their time is waiting: one takes those against Apache
+# Kafka, two share all others.
 # Each shell test runs in its own PID namespace, so that nothing it kills is anyone else's.
 # A test's header may say `# timeout: N` (seconds, default 120) and `# kafka: both`: then it runs
 # against librdkafka's mock cluster and against Apache Kafka, or `# kafka: mock`, `# kafka: apache`.
@@ -16,12 +17,13 @@ FILTER=${1:-}
 passed=0
 failed=0
 skipped=0
-MOCK_LANE=
+OTHER_LANES=
 LOGS=$(mktemp -d "${TMPDIR:-/tmp}/spanbufd-run.XXXXXX")
 touch "$LOGS/counts"
 APACHE_PID=
 clean_up() {
-    [ -z "$MOCK_LANE" ] || kill -TERM "$MOCK_LANE" 2>/dev/null || true
+    # shellcheck disable=SC2086
+    [ -z "$OTHER_LANES" ] || kill -TERM $OTHER_LANES 2>/dev/null || true
     if [ -n "$APACHE_PID" ]; then
         kill -TERM "$APACHE_PID" 2>/dev/null || true
         wait "$APACHE_PID" || true
@@ -76,7 +78,7 @@ cargo_tests() {
 
 can_isolate() { unshare --pid --fork --mount-proc --kill-child true 2>/dev/null; }
 
-# count WORD: one more passed, failed or skipped. The two lanes count in one file.
+# count WORD: one more passed, failed or skipped. The lanes count in one file.
 count() { echo "$1" >>"$LOGS/counts"; }
 counted() { grep -c "^$1$" "$LOGS/counts" || true; }
 
@@ -104,7 +106,7 @@ run_once() {
 shell_test() {
     label=$1
     [ "$2" = none ] || label="$1 on $2"
-    log=$LOGS/test.$2
+    log=$LOGS/${1##*/}.$2
     run_once "$1" "$2" "$log"
     if [ "$status" -ne 0 ] && [ "$status" -ne 77 ] && grep -q '^FAIL: not within' "$log"; then
         echo "late $label (${took} s): $(grep '^FAIL: not within' "$log"); once more"
@@ -138,12 +140,16 @@ apache_is_up() {
     export TEST_APACHE="$APACHE"
 }
 
-# lane KAFKA…: the tests in order, as far as they ask for one of these.
+# Whether this lane is the first that wants to run this test with this Kafka.
+claimed() { mkdir "$LOGS/claim.${1##*/}.$2" 2>/dev/null; }
+
+# lane KAFKA…: the tests in order, as far as they ask for one of these and no other lane has them.
 lane() {
     for test in tests/[0-9][0-9][0-9]-*.sh; do
         case ${test##*/} in *"$FILTER"*) ;; *) continue ;; esac
         for kafka in $(kafkas "$test"); do
-            case " $* " in *" $kafka "*) run_test "$test" "$kafka" ;; esac
+            case " $* " in *" $kafka "*) ;; *) continue ;; esac
+            if claimed "$test" "$kafka"; then run_test "$test" "$kafka"; fi
         done
     done
 }
@@ -176,12 +182,14 @@ skip_apache() {
 install_needs
 cargo build --bins --examples
 [ -n "$FILTER" ] || cargo_tests
-# What waits for deadlines shares a machine well: the two kinds of Kafka go side by side.
 lane mock none &
-MOCK_LANE=$!
+OTHER_LANES=$!
+lane mock none &
+OTHER_LANES="$OTHER_LANES $!"
 lane apache
-wait "$MOCK_LANE"
-MOCK_LANE=
+# A lane that ended early has not run its tests: that ends the run.
+for pid in $OTHER_LANES; do wait "$pid"; done
+OTHER_LANES=
 passed=$((passed + $(counted passed)))
 failed=$((failed + $(counted failed)))
 skipped=$((skipped + $(counted skipped)))
