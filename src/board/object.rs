@@ -1,13 +1,15 @@
 //! The board as an object of the system: made, found, taken away.
 //!
-//! The supervisor holds a lock on the object that the name names. Whoever gets the lock of an
-//! object with content has found what a crash left: it is unlinked, never used again. The
-//! ready word is written last, so that a reader sees a whole board or none.
+//! Who starts takes the deciding lock of the object that the name names. If the object has
+//! content, a crash left it: it is unlinked, never used again. The lock that says "in use" is taken
+//! on an empty object only, so that what a crash left never counts as running, not even while
+//! the next start takes it away. The ready word is written last, so that a reader sees a whole
+//! board or none.
 
 use super::shape::{HEADER, Shape, version};
 use super::{Board, Words};
 use crate::error::{Error, Result};
-use crate::sys::lock;
+use crate::sys::lock::{self, Lock};
 use crate::sys::shm::{self, SharedWords};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -43,7 +45,7 @@ pub fn create(instance: &str, shape: Shape) -> Result<(Board, Instance)> {
     let name = object_name(instance);
     for _ in 0..TRIES {
         let file = shm::open_or_create(&name)?;
-        if !lock::try_lock(&file).map_err(|why| cannot_lock(&name, &why))? {
+        if !take(&name, &file, Lock::Deciding)? {
             return Err(in_use(instance, &file));
         }
         if !shm::names(&name, &file) {
@@ -51,6 +53,7 @@ pub fn create(instance: &str, shape: Shape) -> Result<(Board, Instance)> {
         }
         if file.metadata().is_ok_and(|data| data.len() == 0) {
             // Made first: if the board cannot be filled, its name goes away again.
+            take(&name, &file, Lock::InUse)?;
             let instance = Instance { name, file };
             return fill(&instance.file, shape).map(|board| (board, instance));
         }
@@ -58,6 +61,10 @@ pub fn create(instance: &str, shape: Shape) -> Result<(Board, Instance)> {
         shm::unlink(&name)?;
     }
     Err(Error::temporary(format!("cannot make the board {name}: others keep making theirs")))
+}
+
+fn take(name: &str, file: &File, which: Lock) -> Result<bool> {
+    lock::try_lock(file, which).map_err(|why| cannot_lock(name, &why))
 }
 
 fn fill(file: &File, shape: Shape) -> Result<Board> {
@@ -82,7 +89,7 @@ fn fill(file: &File, shape: Shape) -> Result<Board> {
 pub fn find(instance: &str) -> Result<Found> {
     let name = object_name(instance);
     let Some(file) = shm::open_existing(&name)? else { return Ok(Found::NotRunning) };
-    if !lock::is_locked(&file).map_err(|why| cannot_lock(&name, &why))? {
+    if !lock::is_locked(&file, Lock::InUse).map_err(|why| cannot_lock(&name, &why))? {
         return Ok(Found::NotRunning);
     }
     Ok(read(&SharedWords::copy(&file)?))

@@ -1,16 +1,26 @@
-//! One writer per file: an open-file-description lock on the whole file (fcntl(2)).
+//! One writer per file: open-file-description locks on two of its bytes (fcntl(2)).
 //!
-//! The kernel frees it when the last descriptor of that opening is closed, so a crash leaves
-//! no lock behind, and a reader can ask who holds it without taking part.
+//! The kernel frees them when the last descriptor of that opening is closed, so a crash leaves
+//! no lock behind, and a reader can ask who holds one without taking part. A byte need not exist
+//! to be locked.
 
 use super::cvt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Takes the write lock; `false` when another process holds it.
-pub fn try_lock(file: &File) -> io::Result<bool> {
-    let lock = whole_file();
+/// What a lock says of its holder.
+#[derive(Clone, Copy)]
+pub enum Lock {
+    /// It decides what becomes of the file: the owner does, and whoever finds it without one.
+    Deciding,
+    /// It lives by what the file says.
+    InUse,
+}
+
+/// Takes a lock; `false` when another process holds it.
+pub fn try_lock(file: &File, which: Lock) -> io::Result<bool> {
+    let lock = on_byte(which);
     // SAFETY: the descriptor is open for as long as `file` lives, `lock` is a live flock that
     // the kernel only reads.
     let answer = cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &lock) });
@@ -21,21 +31,21 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether some other opening of the file holds the lock. Needs no right to write.
-pub fn is_locked(file: &File) -> io::Result<bool> {
-    let mut lock = whole_file();
+/// Whether some other opening of the file holds that lock. Needs no right to write.
+pub fn is_locked(file: &File, which: Lock) -> io::Result<bool> {
+    let mut lock = on_byte(which);
     // SAFETY: as above; the kernel writes its answer into the live `lock`.
     cvt(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &mut lock) })?;
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
-fn whole_file() -> libc::flock {
-    // fcntl(2): l_pid must be 0 for these locks, l_len 0 means "to the end".
+fn on_byte(which: Lock) -> libc::flock {
     libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
+        l_start: which as libc::off_t,
+        l_len: 1,
+        // fcntl(2): must be 0 for these locks.
         l_pid: 0,
     }
 }

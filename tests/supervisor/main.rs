@@ -339,6 +339,7 @@ fn a_second_signal_means_now() {
 
 fn workers_die_with_the_supervisor() {
     let mut daemon = Daemon::running(4, "good");
+    let dead = daemon.process.id().into();
     daemon.signal("KILL");
     let begun = Instant::now();
     assert_eq!(daemon.process.wait().unwrap().signal(), Some(9));
@@ -349,9 +350,14 @@ fn workers_die_with_the_supervisor() {
     });
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert!(daemon.board().is_none(), "the board of a dead supervisor counts as running");
-    // The stale board is no obstacle to the next start.
-    let next = Daemon::running(4, "good");
-    assert_eq!(next.instance, daemon.instance);
+    // The stale board is no obstacle to the next start, and is never taken for the new one: not
+    // even while it is being taken away, for which strace gives it half a second.
+    let wrapper = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=unlink:delay_enter=500000"];
+    let next = Daemon::start_under(&wrapper, &daemon.instance, 4, "good", &[]);
+    wait_until("a warning", || next.logged(&["was left by a crash"]));
+    let pid = |board: Board| board.daemon().get(DaemonWord::Pid);
+    assert_ne!(daemon.board().map(pid), Some(dead), "the board of the dead counts as running");
+    next.wait_for_health(4);
     next.wait_for("all shards held", all_held);
     assert_eq!(next.stop().code(), Some(0));
 }
