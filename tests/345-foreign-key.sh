@@ -16,6 +16,6 @@ redis_cli set l foreign >/dev/null
 append | grep -q WRONGTYPE || fail "the foreign key was not noticed"
 [ "$(redis_cli hget p position)" = 5 ] || fail "the position moved without a batch"
 redis_cli del l >/dev/null
-append | grep -q done || fail "the same append does not pass afterwards"
+append | grep -q "done" || fail "the same append does not pass afterwards"
 [ "$(redis_cli hget p position) $(redis_cli hget p batches) $(redis_cli zcard l)" = "9 1 1" ] ||
     fail "the batch does not count"
