@@ -164,7 +164,7 @@ impl Producer {
 
     /// Queues one message of `ticket`. After the last one call `seal`. A ticket of which one
     /// message could not be queued never becomes delivered.
-    pub fn send(&mut self, ticket: u64, letter: &Letter<'_>) -> Result<Sent> {
+    pub fn send(&mut self, ticket: u64, letter: &Letter<'_>) -> std::result::Result<Sent, Trouble> {
         let headers = letter.headers.iter().fold(
             OwnedHeaders::new_with_capacity(letter.headers.len()),
             |headers, (key, value)| headers.insert(Header { key, value: *value }),
@@ -188,16 +188,23 @@ impl Producer {
         }
     }
 
-    fn not_queued(&mut self, ticket: u64, topic: &str, error: &KafkaError) -> Result<Sent> {
+    fn not_queued(
+        &mut self,
+        ticket: u64,
+        topic: &str,
+        error: &KafkaError,
+    ) -> std::result::Result<Sent, Trouble> {
+        let why = format!("cannot produce to {topic}: {error}");
+        let trouble = Trouble::new(error.rdkafka_error_code(), why);
         if let Some(open) = self.open.get_mut(&ticket) {
-            open.failed = Some(Trouble::new(error.rdkafka_error_code(), error.to_string()));
+            open.failed = Some(trouble.clone());
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::QueueFull) => Ok(Sent::Full),
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => Ok(Sent::TooLarge),
             // `mend` replaces the client.
             Some(RDKafkaErrorCode::Fatal) => Ok(Sent::Full),
-            _ => Err(Error::temporary(format!("cannot produce to {topic}: {error}"))),
+            _ => Err(trouble),
         }
     }
 

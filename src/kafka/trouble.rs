@@ -2,6 +2,7 @@
 //!
 //! None of these ends a worker: the client goes on trying, and so do we.
 
+use crate::error::Error;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 /// A state that both clients can be in.
@@ -40,6 +41,13 @@ impl Trouble {
     /// Why, and what to do about it.
     pub fn advice(&self) -> String {
         format!("{}; {}", self.why, self.state.advice())
+    }
+}
+
+/// For commands, which end with it.
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Error {
+        Error::temporary(trouble.why)
     }
 }
 

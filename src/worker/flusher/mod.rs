@@ -60,7 +60,7 @@ struct Desk<'a> {
     producer: Producer,
     store_backoff: Backoff,
     kafka_backoff: Backoff,
-    /// Kafka does not take what we have; said, and not yet over.
+    /// Kafka does not take what we have; said, and nothing acknowledged since.
     kafka_waits: bool,
     troubles: Repeats,
     /// The smallest message that the broker refused for its size; larger ones are split.
@@ -97,7 +97,7 @@ impl Desk<'_> {
         }
         self.kafka_waits = false;
         for state in State::ALL {
-            self.kafka_waits |= !self.troubles.clear(&format!("{} (output)", state.name()));
+            self.troubles.works(&format!("{} (output)", state.name()));
         }
     }
 
@@ -177,6 +177,7 @@ impl Flusher<'_> {
         }
         self.acknowledge((self.worked_at + WORK_INTERVAL).saturating_sub(time::monotonic()));
         self.look_at_kafka(time::monotonic());
+        self.desk.troubles.tell(time::monotonic());
         self.desk.producer.mend()
     }
 

@@ -269,10 +269,10 @@ pub fn post(
             desk.kafka_backoff.failed(time::monotonic());
             flight.failed = true;
         }
-        Err(error) => {
+        Err(trouble) => {
             desk.kafka_backoff.failed(time::monotonic());
             flight.failed = true;
-            desk.troubles.warn("cannot produce", &error);
+            desk.trouble(&trouble);
         }
     }
 }

@@ -35,7 +35,7 @@ impl Desk<'_> {
         }
         self.kafka_waits = false;
         for state in State::ALL {
-            self.kafka_waits |= !self.troubles.clear(&format!("{} (input)", state.name()));
+            self.troubles.works(&format!("{} (input)", state.name()));
         }
     }
 

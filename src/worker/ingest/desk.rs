@@ -61,7 +61,7 @@ pub struct Desk<'a> {
     pub(super) asked_ends: usize,
     /// Since when questions for ends fail.
     pub(super) unanswered_since: Option<Duration>,
-    /// Something was said to be wrong with Kafka, and is not over.
+    /// Something was said to be wrong with Kafka, and nothing answered since.
     pub(super) kafka_waits: bool,
     pub(super) append_bound: AppendBound,
     pub(super) strays: Strays,
@@ -272,6 +272,7 @@ impl<'a> Desk<'a> {
             if self.kafka_waits && consumer.answers(ENDS_WAIT) {
                 self.kafka_answers();
             }
+            self.troubles.tell(time::monotonic());
         }
         if now.saturating_sub(self.committed_at) >= self.config.commit_interval {
             self.committed_at = now;
