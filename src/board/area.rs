@@ -2,7 +2,7 @@
 //!
 //! Two areas a shard: what its flusher has delivered, and what ingest has found committed. They
 //! lie in memory of their own without a name, which costs nothing where it is not used: the maps
-//! of a thousand shards would be a board of 64 MiB. A reader that meets a writer sees nothing, and
+//! of a thousand shards would be a board of 128 MiB. A reader that meets a writer sees nothing, and
 //! looks again at its next turn; a writer that dies in the middle leaves nothing to be read.
 
 use super::Offset;

@@ -34,8 +34,8 @@ const ROW: usize = OwnershipWord::TABLE.len();
 
 /// Areas of a shard: what its flusher has delivered, what ingest has found committed.
 const AREAS: usize = 2;
-/// Words of an area: a map of 50,000 scattered open spans takes some 24 KiB.
-const AREA_MAX: usize = 4096;
+/// Words of an area: a map of 50,000 open spans takes at most some 39 KiB.
+const AREA_MAX: usize = 8192;
 const AREA_MIN: usize = 512;
 /// All areas together take at most this many words of address space, or each the least.
 const AREAS_MAX: usize = 32 << 20;

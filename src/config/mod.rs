@@ -109,6 +109,7 @@ pub struct Config {
     pub leave_on_stop: bool,
     pub commit: Commit,
     pub commit_interval: Duration,
+    pub offset_map_topic: Option<String>,
 }
 
 impl fmt::Debug for Config {
@@ -192,5 +193,6 @@ fn unset() -> Config {
         leave_on_stop: false,
         commit: Commit::Flushed,
         commit_interval: Duration::ZERO,
+        offset_map_topic: None,
     }
 }

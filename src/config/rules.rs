@@ -28,20 +28,21 @@ pub fn judge(config: &Config) -> Result<(), Clash> {
     ages_reach(config)
 }
 
-/// Reading what we write would feed segments back as spans.
+/// Reading what we write would feed segments back as spans, and compaction eats what is no map.
 fn topics_differ(config: &Config) -> Result<(), Clash> {
-    if config.input_topic == config.output_topic {
-        return clash("output-topic", "input-topic", "must not be the same topic");
-    }
-    match &config.dead_letter_topic {
-        Some(topic) if *topic == config.input_topic => {
-            clash("dead-letter-topic", "input-topic", "must not be the same topic")
+    let topics = [
+        ("input-topic", Some(&config.input_topic)),
+        ("output-topic", Some(&config.output_topic)),
+        ("dead-letter-topic", config.dead_letter_topic.as_ref()),
+        ("offset-map-topic", config.offset_map_topic.as_ref()),
+    ];
+    for (nth, (option, topic)) in topics.iter().enumerate() {
+        let same = |(_, other): &&(&str, Option<&String>)| topic.is_some() && other == topic;
+        if let Some((other, _)) = topics[..nth].iter().find(same) {
+            return clash(option, other, "must not be the same topic");
         }
-        Some(topic) if *topic == config.output_topic => {
-            clash("dead-letter-topic", "output-topic", "must not be the same topic")
-        }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 fn partitions_are_servable(config: &Config) -> Result<(), Clash> {
@@ -114,7 +115,10 @@ mod tests {
         assert_eq!(verdict(input), Some(("dead-letter-topic", "input-topic")));
         let output = |c: &mut Config| c.dead_letter_topic = Some(c.output_topic.clone());
         assert_eq!(verdict(output), Some(("dead-letter-topic", "output-topic")));
+        let maps = |c: &mut Config| c.offset_map_topic = Some(c.output_topic.clone());
+        assert_eq!(verdict(maps), Some(("offset-map-topic", "output-topic")));
         assert_eq!(verdict(|c| c.dead_letter_topic = Some("letters".into())), None);
+        assert_eq!(verdict(|c| c.offset_map_topic = None), None);
     }
 
     #[test]

@@ -137,6 +137,8 @@ pub static TABLE: &[Row] = &[
         "what is committed: the flushed or the buffered"),
     row("commit-interval", kind!(Seconds commit_interval 10, HOUR), "1", Reload,
         "time between two commits of the floor"),
+    row("offset-map-topic", kind!(OptionalTopic offset_map_topic), "spanbufd-offset-maps", Reload,
+        "topic for offset maps too large for a commit"),
 
     row("redis-url", kind!(RedisUrl redis_url), "redis://127.0.0.1:6379/0", Reload,
         "the Redis that buffers the spans"),

@@ -5,13 +5,14 @@
 //! process leaves by `_exit` (P1).
 #![forbid(unsafe_code)]
 
+pub mod admin;
 mod chatter;
 pub mod consumer;
 mod farewell;
+pub mod map_topic;
 pub mod metadata;
 pub mod mock;
 pub mod producer;
-pub mod retention;
 mod settings;
 pub mod tap;
 pub mod trouble;

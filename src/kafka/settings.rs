@@ -67,6 +67,40 @@ fn member_name(instance: &str, host: &str, worker: usize) -> String {
     format!("{instance}_{host}_{worker}")
 }
 
+/// For the offset-map topic. A record is one value of which the last counts: written twice it says
+/// the same, and one of a shard is under way at a time, so there is no order to be kept.
+pub fn map_producer(config: &Config, worker: usize) -> ClientConfig {
+    let mut settings = common(config, "maps", worker);
+    let ours = [
+        ("enable.idempotence", "false"),
+        ("acks", "all"),
+        // What was not written in this time is written anew, with a newer map.
+        ("message.timeout.ms", "10000"),
+        ("linger.ms", "5"),
+    ];
+    apply(&mut settings, &ours);
+    users(&mut settings, &[&config.kafka, &config.kafka_producer]);
+    settings
+}
+
+/// For reading the offset-map topic from its beginning. The group is named because a client must
+/// name one; it neither joins nor commits.
+pub fn map_consumer(config: &Config, worker: usize) -> ClientConfig {
+    let mut settings = common(config, "maps", worker);
+    let ours = [
+        ("group.id", config.group_id.as_str()),
+        ("enable.auto.commit", "false"),
+        ("enable.partition.eof", "true"),
+        ("auto.offset.reset", "earliest"),
+        ("check.crcs", "true"),
+        ("fetch.queue.backoff.ms", "5"),
+        ("queued.max.messages.kbytes", "16384"),
+    ];
+    apply(&mut settings, &ours);
+    users(&mut settings, &[&config.kafka, &config.kafka_consumer]);
+    settings
+}
+
 /// For questions that belong to neither client.
 pub fn admin(config: &Config) -> ClientConfig {
     let mut settings = common(config, "admin", 0);

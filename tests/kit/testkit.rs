@@ -8,6 +8,7 @@
 //!     testkit add-partitions BOOTSTRAP TOPIC TOTAL
 //!     testkit delete-topic BOOTSTRAP TOPIC
 //!     testkit committed BOOTSTRAP GROUP TOPIC
+//!     testkit setting BOOTSTRAP TOPIC NAME
 //!     testkit restarts INSTANCE COUNT           kills flusher/0 and prints how long it was missed
 //!
 //! An example, so that it is built with the tests and never installed.
@@ -22,6 +23,8 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use spanbufd::config::Config;
+use spanbufd::kafka::admin::Admin;
 use spanbufd::kafka::mock::Mock;
 use std::collections::HashMap;
 use std::future::Future;
@@ -48,6 +51,7 @@ fn main() {
         ["add-partitions", bootstrap, topic, total] => add_partitions(bootstrap, topic, total),
         ["delete-topic", bootstrap, topic] => delete_topic(bootstrap, topic),
         ["committed", bootstrap, group, topic] => committed(bootstrap, group, topic),
+        ["setting", bootstrap, topic, name] => setting(bootstrap, topic, name),
         ["restarts", instance, count] => restarts::measure(instance, count),
         _ => Err("usage: see the head of tests/kit/testkit.rs".into()),
     };
@@ -108,6 +112,12 @@ fn wait_for<F: Future>(future: F) -> F::Output {
             Poll::Pending => std::thread::sleep(Duration::from_millis(5)),
         }
     }
+}
+
+fn setting(bootstrap: &str, topic: &str, name: &str) -> Outcome {
+    let config = Config { bootstrap_servers: bootstrap.to_owned(), ..Config::default() };
+    let found = Admin::open(&config, Duration::from_secs(10))?.setting(topic, name)?;
+    print(&found.unwrap_or_default())
 }
 
 fn create_topic(bootstrap: &str, topic: &str, partitions: &str, settings: &[&str]) -> Outcome {

@@ -5,6 +5,7 @@
 
 use super::answers::ENDS_WAIT;
 use super::append::AppendBound;
+use super::maps::Maps;
 use super::pressure::Memory;
 use super::shard::{Phase, Shard, Taken};
 use super::strays::Strays;
@@ -45,6 +46,8 @@ pub struct Desk<'a> {
     turned_at: Duration,
     looked_at: Duration,
     committed_at: Duration,
+    /// From one commit to the next: `commit-interval`, or longer where maps take time to make.
+    pub(super) commit_pause: Duration,
     /// The daemon is ending: closing the client gives everything back at once.
     stopping: bool,
     /// When a leaving shard is given up on: `rebalance-timeout` after the revocation.
@@ -56,6 +59,7 @@ pub struct Desk<'a> {
     pub(super) memory_short: bool,
     /// Bytes of an offset map that brokers take with a commit; less once one was refused.
     pub(super) map_room: usize,
+    pub(super) maps: Maps<'a>,
     pub(super) retention_checked: bool,
     /// Which partition is asked for its end next.
     pub(super) asked_ends: usize,
@@ -86,6 +90,7 @@ impl<'a> Desk<'a> {
             turned_at: time::monotonic(),
             looked_at: time::monotonic().saturating_sub(phase(LOOK_INTERVAL)),
             committed_at: time::monotonic().saturating_sub(phase(config.commit_interval)),
+            commit_pause: config.commit_interval,
             stopping: false,
             leave_by: Duration::ZERO,
             store_backoff: Backoff::new(),
@@ -94,6 +99,7 @@ impl<'a> Desk<'a> {
             memory: Memory::default(),
             memory_short: false,
             map_room: metadata::MAP_MAX,
+            maps: Maps::default(),
             retention_checked: false,
             asked_ends: 0,
             unanswered_since: None,
@@ -129,6 +135,7 @@ impl<'a> Desk<'a> {
             row.set(OwnershipWord::Wanted, 1);
             row.set(OwnershipWord::Assigned, self.generation + 1);
             self.slot(id).set_offset(ShardWord::Position, None);
+            self.maps.forget(id);
             self.shards.insert(id, Shard::new(id, self.config, now));
         }
         if !shards.is_empty() {
@@ -274,7 +281,7 @@ impl<'a> Desk<'a> {
             }
             self.troubles.tell(time::monotonic());
         }
-        if now.saturating_sub(self.committed_at) >= self.config.commit_interval {
+        if now.saturating_sub(self.committed_at) >= self.commit_pause {
             self.committed_at = now;
             self.commit(consumer, false)?;
         }

@@ -10,9 +10,9 @@ use crate::board::Told;
 use crate::board::words::ShardWord;
 use crate::config::Commit;
 use crate::error::{Error, Kind, Result};
+use crate::kafka::admin;
 use crate::kafka::consumer::{Committed, Consumer};
-use crate::kafka::metadata::{self, Note};
-use crate::kafka::retention;
+use crate::kafka::metadata::{self, Mark, Note};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{Offset, ShardId};
 use crate::store::{Begun, Identity, Life, State, Store};
@@ -35,6 +35,21 @@ struct Start {
     is_new: bool,
     /// What is delivered above it.
     known: OffsetMap,
+    /// What binds it to a record in the offset-map topic.
+    mark: Option<Mark>,
+}
+
+impl Start {
+    fn at(offset: Offset, is_floor: bool) -> Start {
+        Start { offset, is_floor, is_new: false, known: OffsetMap::default(), mark: None }
+    }
+
+    /// What is delivered by the word of one who had this floor and this map above it.
+    fn knows(&mut self, floor: Offset, map: &[u8]) {
+        let above = OffsetMap::decode(map).unwrap_or_default().above(self.offset);
+        let below = OffsetMap::all_but(self.offset, floor, Vec::new());
+        self.known = self.known.and(&below).and(&above);
+    }
 }
 
 impl Desk<'_> {
@@ -67,12 +82,18 @@ impl Desk<'_> {
     }
 
     fn find_all(&mut self, consumer: &Consumer, wanted: &[ShardId]) -> Result<()> {
+        if !self.read_records() {
+            return Ok(());
+        }
         let identity = self.identity(consumer)?;
         self.berth.beat();
         self.check_retention();
         self.berth.beat();
         let committed = consumer.committed(wanted, KAFKA_WAIT)?;
         self.berth.beat();
+        if !self.has_records(&committed) {
+            return Ok(());
+        }
         let states = self.store.look(wanted);
         let states = states.inspect_err(|_| self.store_backoff.failed(time::monotonic()))?;
         self.store_backoff.worked();
@@ -108,31 +129,29 @@ impl Desk<'_> {
     }
 
     /// What a committed offset says, and what is known to be delivered above it: by the map that
-    /// goes with it, and by the last word of the flusher if it is of the life that we had.
+    /// goes with it, by the record that it speaks of, and by the last word of the flusher if it is
+    /// of the life that we had.
     fn believe(&self, id: ShardId, committed: &Committed, state: Option<&State>) -> Start {
-        let offset = committed.offset;
-        let map = match metadata::parse(&committed.metadata, offset) {
-            Some(Note::Buffered) => {
-                return Start {
-                    offset,
-                    is_floor: false,
-                    is_new: false,
-                    known: OffsetMap::default(),
-                };
+        let mut start = Start::at(committed.offset, true);
+        match metadata::parse(&committed.metadata, start.offset) {
+            Some(Note::Buffered) => return Start::at(committed.offset, false),
+            Some(Note::Floor { map, mark }) => {
+                start.mark = mark;
+                start.knows(start.offset, &map);
             }
-            Some(Note::Floor { map }) => OffsetMap::decode(&map).unwrap_or_default(),
-            None => OffsetMap::default(),
-        };
-        let mut known = map.above(offset);
+            None => {}
+        }
+        if let Some(record) = self.maps.record(id, start.mark) {
+            start.knows(record.floor, &record.map);
+        }
         let board = self.berth.board;
         let had = board.found(id).and_then(|area| area.read()).map(|found| found.life);
         if let Some(told) = board.delivered(id).and_then(|area| area.read())
             && (had == Some(told.life) || state.is_some_and(|state| state.life.0 == told.life))
         {
-            known = known.and(&OffsetMap::all_but(offset, told.floor, Vec::new()));
-            known = known.and(&OffsetMap::decode(&told.map).unwrap_or_default().above(offset));
+            start.knows(told.floor, &told.map);
         }
-        Start { offset, is_floor: true, is_new: false, known }
+        start
     }
 
     /// Decides where a shard begins. Where the committed offset is the floor, a new life begins
@@ -167,9 +186,9 @@ impl Desk<'_> {
         } else {
             consumer.start_from(id, KAFKA_WAIT)?
         };
-        let note = Note::Floor { map: Vec::new() };
+        let note = Note::Floor { map: Vec::new(), mark: None };
         consumer.commit(&[(id, offset, metadata::print(&note, offset))], true)?;
-        Ok(Start { offset, is_floor: true, is_new: true, known: OffsetMap::default() })
+        Ok(Start { is_new: true, ..Start::at(offset, true) })
     }
 
     /// Once: whether Kafka keeps what would have to be read again. Not knowing is no trouble.
@@ -179,7 +198,7 @@ impl Desk<'_> {
         }
         let config = self.config;
         let needed = config.max_segment_age + config.timeout.max(config.root_timeout);
-        match retention::of_input(config, KAFKA_WAIT) {
+        match admin::input_retention(config, KAFKA_WAIT) {
             Ok(Some(kept)) if kept < needed + RETENTION_MARGIN => log::warn!(
                 "topic {} keeps messages for {} s (retention.ms), and the floor may be {} s old \
                  (max-segment-age {} s, and a timeout), plus {} s to mend an outage: what is not \
@@ -219,11 +238,12 @@ impl Desk<'_> {
 
     /// Takes over where a shard begins, and tells its flusher what is known to be delivered.
     fn adopt(&mut self, id: ShardId, state: &State, start: Start) {
+        self.maps.forget(id);
         let Some(shard) = self.shards.get_mut(&id) else { return };
         // What only was in the buffer is no floor: ours may have to go back behind it.
         let floor = if start.is_floor { start.offset } else { Offset(0) };
         let buffered = self.config.commit == Commit::Buffered;
-        shard.floor = Floor::found(if buffered { start.offset } else { floor });
+        shard.floor = Floor::found(if buffered { start.offset } else { floor }, start.mark);
         shard.adopt(state);
         if let Some(area) = self.berth.board.found(id) {
             let map = start.known.encode(area.room());

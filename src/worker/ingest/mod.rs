@@ -13,6 +13,7 @@ mod desk;
 mod finding;
 mod floor;
 mod flow;
+mod maps;
 mod pressure;
 mod shard;
 mod strays;
