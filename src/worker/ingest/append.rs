@@ -38,6 +38,7 @@ impl Desk<'_> {
     /// one round trip; in several, of fewer batches, while calls fail.
     pub fn append_ripe(&mut self, all: bool) -> Result<()> {
         let now = time::monotonic();
+        self.stand_if_late(now);
         if !self.store_backoff.is_over(now) {
             return Ok(());
         }

@@ -184,15 +184,20 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Nothing was read while this process did not run (SIGSTOP, suspend, a store that hung): the
-    /// clocks stand where they were then, until what has arrived meanwhile is read.
     pub fn begin_turn(&mut self, now: Duration) {
+        self.stand_if_late(now);
+        self.turned_at = now;
+    }
+
+    /// Nothing was read while this process did not run (SIGSTOP, suspend) or waited (a store that
+    /// hung): the clocks stand where they were then, until what has arrived meanwhile is read.
+    /// Asked before a clock is stopped, stored or published: what ran on meanwhile must not count.
+    pub(super) fn stand_if_late(&mut self, now: Duration) {
         if now.saturating_sub(self.turned_at) > LATE {
             for shard in self.shards.values_mut() {
                 shard.clock.behind(self.turned_at);
             }
         }
-        self.turned_at = now;
     }
 
     pub fn caught_up(&mut self, id: ShardId) {
@@ -355,6 +360,7 @@ impl<'a> Desk<'a> {
     /// Publishes clocks and states. Constant cost per shard.
     pub fn report(&mut self) {
         let now = time::monotonic();
+        self.stand_if_late(now);
         for shard in self.shards.values() {
             let Some(slot) = self.berth.board.shard(shard.id) else { continue };
             slot.set(ShardWord::Clock, shard.safe_clock(now).map_or(0, |at| at.0.max(0) as u64));

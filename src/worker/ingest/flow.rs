@@ -51,6 +51,7 @@ impl Desk<'_> {
 
     /// Starts what is found and held, pauses what may not flow.
     pub(super) fn flow(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
+        self.stand_if_late(now);
         let mut start = Vec::new();
         let mut pause = Vec::new();
         for shard in self.shards.values_mut() {

@@ -17,6 +17,8 @@ mod maps;
 mod pressure;
 mod shard;
 mod strays;
+#[cfg(test)]
+mod tests;
 
 use crate::config::Config;
 use crate::error::Result;
