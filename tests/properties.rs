@@ -285,6 +285,21 @@ fn a_reject_comes_back_whole_and_is_due_at_once() {
 }
 
 #[test]
+fn a_batch_follows_over_offsets_without_a_batch_and_never_overlaps() {
+    let first = packed(&[given(1, 1, 0)], 0, None);
+    let other_tip = packed(&[given(2, 2, 1)], 5, None);
+    let overlapping = packed(&[given(2, 2, 1)], 0, Some(first.header.id));
+    let behind = packed(&[given(2, 2, 1)], 5, Some(first.header.id));
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    index.follow(&first.header, first.header_bytes).unwrap();
+    for wrong in [other_tip, overlapping] {
+        assert!(index.follow(&wrong.header, wrong.header_bytes).is_err());
+    }
+    index.follow(&behind.header, behind.header_bytes).unwrap();
+    assert_eq!((index.position(), index.open_spans()), (Offset(6), 2));
+}
+
+#[test]
 fn s13_s14_what_comes_after_the_read_begins_anew() {
     let (a, b, x) = (0xa, 0xb, 0xc);
     let first = packed(&[given(a, b, 0), given(b, b, 0)], 0, None);

@@ -168,9 +168,10 @@ impl Index {
         arrivals.iter().for_each(|arrival| self.sets.arrive(arrival));
     }
 
-    /// Follows the chain by one batch: its `previous` must be the tip, its `start` the position.
+    /// Follows the chain by one batch: its `previous` must be the tip, its `start` not before the
+    /// position. It is behind it where ingest moved on without a batch in between.
     pub fn follow(&mut self, header: &Header, header_bytes: u32) -> Result<(), Broken> {
-        if header.carry || header.previous != self.tip || header.start != self.position {
+        if header.carry || header.previous != self.tip || header.start < self.position {
             return Err(Broken);
         }
         let arrivals = self.take_in(header, header_bytes, Marks::default());

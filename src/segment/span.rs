@@ -183,6 +183,10 @@ impl<'m> Fields<'m> {
             (false, None, Some(parent)) => parent.0,
             (false, None, None) => span_id.clone(),
         };
+        // It is written into every span of the segment that lacks it.
+        if attach.len() >= ID_BYTES_MAX {
+            return reject("the id of its parent or segment is too long");
+        }
         Ok(Span {
             project_id: needs("project_id", self.project_id)?,
             trace_id: id("trace_id", self.trace_id)?,

@@ -87,6 +87,9 @@ impl<'m> Found<'m> {
             (false, None, Some(parent)) => parent,
             _ => span_id,
         };
+        if attach.len() >= ID_BYTES_MAX {
+            return None;
+        }
         let brace = brace as u32;
         Some(Span {
             project_id: self.project_id?,

@@ -77,6 +77,24 @@ fn what_assembly_needs_is_always_checked() {
 }
 
 #[test]
+fn an_id_that_many_spans_would_carry_is_bounded() {
+    let long = "p".repeat(ID_BYTES_MAX);
+    let longest = "p".repeat(ID_BYTES_MAX - 1);
+    let parent = |id: &str| FULL.replace("\"p\"", &format!("\"{id}\""));
+    let segment = |id: &str| {
+        let attributes = format!(r#""attributes":{{"sentry.segment.id":{{"value":"{id}"}}}}"#);
+        FULL.replace("\"name\":null", &attributes)
+    };
+    for text in [parent(&long), segment(&long)] {
+        assert!(reason(&text, Validate::Ids).contains("too long"), "{}", &text[..200]);
+        let root = text.replace("\"status\"", "\"is_segment\":true,\"status\"");
+        assert_eq!(ids(&root).attach, "s", "nobody else carries it");
+    }
+    assert_eq!(ids(&parent(&longest)).attach, longest);
+    assert_eq!(ids(&segment(&longest)).attach, longest);
+}
+
+#[test]
 fn what_is_no_json_object_is_rejected_with_a_bounded_reason() {
     for text in ["", " ", "null", "[]", "5", "{", "{} {}", "not json", "{\"a\":tru}"] {
         let reason = reason(text, Validate::Ids);

@@ -4,7 +4,7 @@
 //! store agrees by its script (P7).
 
 use super::Desk;
-use super::held::read_header;
+use super::headers::{header_pages, read_header};
 use super::round::read_blocks;
 use crate::error::Result;
 use crate::segment::batch::{self, CarriedChunk};
@@ -41,9 +41,12 @@ impl Carry {
     ) -> Result<Option<batch::Batch>> {
         let listed: Vec<Listed> = self.from.iter().map(|(listed, _)| *listed).collect();
         let mut headers = BTreeMap::new();
-        for (listed, bytes) in listed.iter().zip(desk.store.headers(shard, &listed)?) {
-            let Some(header) = read_header(bytes.as_deref()) else { return Ok(None) };
-            headers.insert(listed.id, header);
+        for page in header_pages(&listed) {
+            for (listed, bytes) in page.iter().zip(desk.store.headers(shard, page)?) {
+                let Some(header) = read_header(bytes.as_deref()) else { return Ok(None) };
+                headers.insert(listed.id, header);
+            }
+            desk.berth.beat();
         }
         let Some(blocks) = read_blocks(desk, shard, &self.chunks)? else {
             return Ok(None);

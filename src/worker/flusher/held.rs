@@ -6,13 +6,14 @@
 
 use super::carry::Carry;
 use super::claim::Claim;
+use super::headers::{header_pages, read_header};
 use super::ledger::Ledger;
 use super::owned::{Owned, close_books, rebuild, report_books};
 use super::tell::Teller;
 use super::{Desk, clock};
 use crate::board::words::{Paused, ShardWord};
 use crate::error::{Error, Result};
-use crate::segment::batch::{self, Header};
+use crate::segment::batch::Header;
 use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, Offset, ShardId};
@@ -31,8 +32,11 @@ const CLEAN_INTERVAL: Duration = Duration::from_secs(1);
 /// Raw bytes that one cleaning moves at most.
 const CLEAN_BYTES_MAX: u64 = 4 << 20;
 
-/// Headers read in one round trip while an index is built.
-const HEADERS_PER_PAGE: usize = 256;
+/// Batches that one cleaning removes at most.
+const CLEAN_BATCHES_MAX: usize = 100;
+
+/// Batches whose time to live is renewed in one round trip.
+const RENEWED_PER_PAGE: usize = 10_000;
 
 /// How often a shard without a life is asked for.
 const TAKE_INTERVAL: Duration = Duration::from_millis(100);
@@ -140,7 +144,7 @@ impl Held {
         if listed.is_empty() {
             return self.find_unlisted(desk);
         }
-        for page in listed.chunks(HEADERS_PER_PAGE) {
+        for page in header_pages(&listed) {
             let headers = desk.store.headers(self.shard, page)?;
             for (listed, bytes) in page.iter().zip(headers) {
                 let header = read_header(bytes.as_deref());
@@ -330,7 +334,7 @@ impl Held {
     /// All listed headers, or `None` when one is missing or damaged.
     fn read_headers(&self, desk: &mut Desk<'_>, taken: &Taken) -> Result<Option<Vec<Header>>> {
         let mut headers = Vec::with_capacity(taken.listed.len());
-        for page in taken.listed.chunks(HEADERS_PER_PAGE) {
+        for page in header_pages(&taken.listed) {
             for bytes in desk.store.headers(self.shard, page)? {
                 let Some(header) = read_header(bytes.as_deref()) else { return Ok(None) };
                 headers.push(header);
@@ -378,9 +382,11 @@ impl Held {
     /// What is due now, at most `room` bytes of it. Nothing until the index is complete, and
     /// nothing of a shard that is being let go.
     pub fn due(&mut self, desk: &Desk<'_>, room: u64) -> Vec<DueSegment> {
+        // The clock before the position: ingest moves the position first, so a clock that is read
+        // after it might count on a batch that is not indexed.
+        let Some(now) = clock(desk, self.shard) else { return Vec::new() };
         let behind = self.is_behind(desk);
         let Some(owned) = &mut self.owned else { return Vec::new() };
-        let Some(now) = clock(desk, self.shard) else { return Vec::new() };
         if self.leaving {
             return Vec::new();
         }
@@ -431,6 +437,7 @@ impl Held {
                 Fenced::Done => owned.ledger.told(),
                 Fenced::Refused => return self.lose_or_wait(desk),
             }
+            desk.berth.beat();
             desk.berth.moved();
         }
         Ok(())
@@ -451,7 +458,8 @@ impl Held {
         }
         self.cleaned_at = now;
         let Some(owned) = &mut self.owned else { return Ok(()) };
-        let sparse = owned.index.sparse(CLEAN_BYTES_MAX);
+        let mut sparse = owned.index.sparse(CLEAN_BYTES_MAX);
+        sparse.truncate(CLEAN_BATCHES_MAX);
         if sparse.is_empty() {
             return Ok(());
         }
@@ -488,7 +496,10 @@ impl Held {
             return Ok(());
         }
         let Some(owned) = &self.owned else { return Ok(()) };
-        desk.store.renew(self.shard, &owned.index.batch_ids())?;
+        for page in owned.index.batch_ids().chunks(RENEWED_PER_PAGE) {
+            desk.store.renew(self.shard, page)?;
+            desk.berth.beat();
+        }
         self.renewed_at = now;
         Ok(())
     }
@@ -517,16 +528,6 @@ impl Held {
         slot.set(ShardWord::NextDueMs, index.next_due().map_or(0, |at| at.0.max(0) as u64));
         slot.set(ShardWord::LiveBatches, index.batches() as u64);
         report_books(slot, &owned.ledger.books(), index.buffered());
-    }
-}
-
-pub fn read_header(bytes: Option<&[u8]>) -> Option<Header> {
-    match batch::parse_header(bytes?) {
-        Ok(header) => Some(header),
-        Err(damage) => {
-            log::error!("a batch's header cannot be read: {}", damage.what);
-            None
-        }
     }
 }
 

@@ -24,14 +24,9 @@ pub fn send_reject(
     let offset = reject.offset.to_string();
     let timestamp = reject.timestamp_ms.map_or_else(String::new, |at| at.to_string());
     let Some(topic) = desk.config.dead_letter_topic.clone() else {
-        let why = Error::temporary(reject.reason);
-        desk.troubles.warn(
-            &format!(
-                "dropped what is no span: partition {shard} offset {offset}; set dead-letter-topic \
-                 to keep such messages"
-            ),
-            &why,
-        );
+        let why = format!("partition {shard} offset {offset}: {}", reject.reason);
+        let doing = "dropped what is no span; set dead-letter-topic to keep such messages";
+        desk.troubles.warn(doing, &Error::temporary(why));
         flight.became.dropped += 1;
         return;
     };
@@ -63,8 +58,9 @@ pub fn send_too_large(
     let at = offset.to_string();
     let reason = format!("too large for the output: a message of {} bytes", message.payload.len());
     let Some(topic) = desk.config.dead_letter_topic.clone() else {
-        let doing = format!("dropped a span: partition {shard} offset {at}");
-        desk.troubles.warn(&doing, &Error::temporary(reason));
+        let why = format!("partition {shard} offset {at}: {reason}");
+        let doing = "dropped a span; set dead-letter-topic to keep such messages";
+        desk.troubles.warn(doing, &Error::temporary(why));
         flight.became.dropped += 1;
         return;
     };

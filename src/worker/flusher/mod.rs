@@ -10,6 +10,7 @@
 mod carry;
 mod claim;
 mod flight;
+mod headers;
 mod held;
 mod ledger;
 mod letter;
@@ -217,10 +218,9 @@ impl Flusher<'_> {
         self.make_room(now)?;
         for held in &mut self.held {
             held.settle(&mut self.desk)?;
-            if !self.flights.any(held.shard) {
-                held.clean(&mut self.desk, now)?;
-            }
+            held.clean(&mut self.desk, now)?;
             held.renew(&mut self.desk, now)?;
+            self.desk.berth.beat();
         }
         self.let_go();
         Ok(())
