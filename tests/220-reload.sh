@@ -19,12 +19,19 @@ echo 'root-timeout = never' >"$TMP/conf"
 expect_status 78 "$SPANBUFD" reload --instance "$INSTANCE"
 echo 'kafka-consumer = no.such.property=1' >"$TMP/conf"
 expect_status 78 "$SPANBUFD" reload --instance "$INSTANCE"
+echo "redis-password-file = $TMP/no-such-file" >"$TMP/conf"
+expect_status 78 "$SPANBUFD" reload --instance "$INSTANCE"
 board_says '[x["pid"] for x in w.values()]' "$before" || fail "a refused file changed a worker"
-board_says 'd["daemon"]["generation"], d["daemon"]["reload_failed"]' '(1, 2)' || fail "generation"
+board_says 'd["daemon"]["generation"], d["daemon"]["reload_failed"]' '(1, 3)' || fail "generation"
 
+# The level is the supervisor's too; the partitions wait for a restart, or not all would come out.
 echo 'root-timeout = 1
-timeout = 2' >"$TMP/conf"
+timeout = 2
+log-level = warn
+partitions = 0' >"$TMP/conf"
 expect_status 0 "$SPANBUFD" reload --instance "$INSTANCE"
+grep -q 'partitions has changed: that takes a restart' "$TMP/log" || fail "no word of what waits"
+if grep -q 'INFO .*reloaded: ' "$TMP/log"; then fail "the supervisor keeps its old level"; fi
 board_says 'd["daemon"]["generation"], [x["generation"] for x in w.values()]' '(2, [2, 2, 2])' ||
     fail "not all workers run with the new configuration"
 board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a replacement counted as a restart"

@@ -6,7 +6,7 @@
 
 use super::out::{self, Out};
 use super::{Spec, perform};
-use crate::config::{Accepts, Loaded, Setting, secret, table};
+use crate::config::{Accepts, Config, Loaded, Setting, secret, table};
 use crate::error::Result;
 use crate::kafka;
 use getopts::Options;
@@ -27,8 +27,7 @@ pub fn run(args: &[String]) -> i32 {
 }
 
 fn show(loaded: &Loaded) -> Result<i32> {
-    loaded.config.redis_password()?;
-    kafka::check(&loaded.config)?;
+    validate(&loaded.config)?;
     for warning in &loaded.warnings {
         out::warn(warning);
     }
@@ -42,6 +41,12 @@ fn show(loaded: &Loaded) -> Result<i32> {
     }
     out.flush()?;
     Ok(0)
+}
+
+/// What the text alone does not show: files it names are there, librdkafka takes its properties.
+pub fn validate(config: &Config) -> Result<()> {
+    config.redis_password()?;
+    kafka::check(config)
 }
 
 /// `name = value` in two columns, the origin in the third.

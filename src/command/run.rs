@@ -4,11 +4,10 @@
 //! main functions as closures and never learns what they do.
 
 use super::last_lines::LastLines;
-use super::{Spec, load, log as logging, perform};
+use super::{Spec, check, load, log as logging, perform};
 use crate::board::words::Kind;
 use crate::board::{self, Shape};
-use crate::config::table::{Change, TABLE};
-use crate::config::{Accepts, Config, Flushers, Loaded};
+use crate::config::{self, Accepts, Config, Flushers, Loaded, Reloaded};
 use crate::error::Result;
 use crate::supervisor::policy::Limits;
 use crate::supervisor::{self, Duty, Front, Pool};
@@ -63,32 +62,38 @@ struct Door<'a> {
 }
 
 impl Door<'_> {
-    fn load(&self) -> Result<Loaded> {
-        load(&SPEC, getopts::Options::new(), self.args)
+    /// What is written now, as far as it may come into force.
+    fn load(&self) -> Result<Reloaded> {
+        let loaded = load(&SPEC, getopts::Options::new(), self.args)?;
+        config::reload(&self.current.borrow(), loaded.config)
+    }
+
+    /// The workers' own level comes with their birth.
+    fn come_into_force(&self) -> Limits {
+        let config = self.current.borrow();
+        logging::set_level(config.log_level);
+        limits(&config)
     }
 }
 
 impl Front for Door<'_> {
     fn probe(&self) -> i32 {
         logging::set_process("probe");
-        worker::exit_status(self.load().and_then(|loaded| crate::kafka::check(&loaded.config)))
+        worker::exit_status(self.load().and_then(|reloaded| check::validate(&reloaded.config)))
     }
 
     fn reload(&self) -> Result<Limits> {
-        let config = self.load()?.config;
-        for row in TABLE.iter().filter(|row| row.change == Change::Restart) {
-            if row.kind.print(&self.current.borrow()) != row.kind.print(&config) {
-                log::warn!("{} has changed: that takes a restart to come into force", row.name);
-            }
+        let Reloaded { config, waiting } = self.load()?;
+        for name in waiting {
+            log::warn!("{name} has changed: that takes a restart to come into force");
         }
-        let limits = limits(&config);
         self.before.replace(self.current.replace(config));
-        Ok(limits)
+        Ok(self.come_into_force())
     }
 
     fn restore(&self) -> Limits {
         self.current.replace(self.before.borrow().clone());
-        limits(&self.current.borrow())
+        self.come_into_force()
     }
 }
 

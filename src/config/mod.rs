@@ -1,9 +1,9 @@
 //! Every option, once: flag over environment over file over default, one immutable `Config`.
 //!
 //! `table` lists the options, `kind` and `value` read and print them, `file` and `load`
-//! gather them, `rules` holds what two options may not say together, `secret` what must not
-//! be seen. `Config` is made once, by [`load`], and travels as `&Config`; no global. Nothing
-//! here touches Kafka, Redis or the board.
+//! gather them, `reload` says what of them a running daemon takes, `rules` holds what two
+//! options may not say together, `secret` what must not be seen. `Config` is made once, by
+//! [`load`], and travels as `&Config`; no global. Nothing here touches Kafka, Redis or the board.
 #![forbid(unsafe_code)]
 
 pub mod date;
@@ -11,12 +11,14 @@ pub mod file;
 mod kind;
 mod load;
 pub mod nearest;
+mod reload;
 mod rules;
 pub mod secret;
 pub mod table;
 pub mod value;
 
 pub use load::{Accepts, Loaded, Origin, Setting, add_options, load};
+pub use reload::{Reloaded, reload};
 
 use crate::segment::batch::Compression;
 use crate::segment::index::Limits;
