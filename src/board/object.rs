@@ -48,6 +48,7 @@ pub fn create(instance: &str, shape: Shape) -> Result<(Board, Instance)> {
         if !take(&name, &file, Lock::Deciding)? {
             return Err(in_use(instance, &file));
         }
+        shm::refuse_foreign(&name, &file)?;
         if !shm::names(&name, &file) {
             continue;
         }
@@ -146,10 +147,72 @@ pub fn object_name(instance: &str) -> String {
 }
 
 impl Drop for Instance {
-    /// Unlinks first: the lock goes with the descriptor, right after.
+    /// Unlinks first: the lock goes with the descriptor, right after. Where an operator took the
+    /// name away, it may be another daemon's by now.
     fn drop(&mut self) {
-        if let Err(error) = shm::unlink(&self.name) {
+        if !shm::names(&self.name, &self.file) {
+            log::warn!("the name of board {} was taken away from this daemon", self.name);
+        } else if let Err(error) = shm::unlink(&self.name) {
             log::warn!("{error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::{Path, PathBuf};
+
+    const SHAPE: Shape = Shape { ingests: 1, flushers: 1, max_shards: 1 };
+
+    fn instance(test: &str) -> (String, PathBuf) {
+        let name = format!("test-{test}-{}", std::process::id());
+        let path = PathBuf::from(format!("/dev/shm{}", object_name(&name)));
+        (name, path)
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        let done = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+        done.unwrap_or_else(|why| panic!("chmod {}: {why}", path.display()));
+    }
+
+    fn refusal(name: &str) -> String {
+        create(name, SHAPE).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn who_may_read_it_is_the_operators_choice() {
+        let (name, path) = instance("mode");
+        let (_, running) = create(&name, SHAPE).unwrap_or_else(|why| panic!("{why}"));
+        for mode in [0o644, 0o666] {
+            chmod(&path, mode);
+            assert!(refusal(&name).contains("already runs"), "{mode:o}: {}", refusal(&name));
+        }
+        // A crash leaves the name and frees the locks.
+        let left = std::fs::read(&path).unwrap_or_default();
+        drop(running);
+        assert!(!path.exists() && !left.is_empty());
+        for (mode, refused) in [(0o666, true), (0o620, true), (0o602, true), (0o644, false)] {
+            let written = std::fs::write(&path, &left);
+            written.unwrap_or_else(|why| panic!("{why}"));
+            chmod(&path, mode);
+            let why = refusal(&name);
+            assert_eq!(why.contains("others may write to it"), refused, "{mode:o}: {why}");
+            assert_eq!(path.exists(), refused, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_anothers_by_now_stays() {
+        let (name, path) = instance("name");
+        let (_, first) = create(&name, SHAPE).unwrap_or_else(|why| panic!("{why}"));
+        let removed = std::fs::remove_file(&path);
+        removed.unwrap_or_else(|why| panic!("{why}"));
+        let (_, second) = create(&name, SHAPE).unwrap_or_else(|why| panic!("{why}"));
+        drop(first);
+        assert!(matches!(find(&name), Ok(Found::Running(_))));
+        drop(second);
+        assert!(!path.exists());
     }
 }

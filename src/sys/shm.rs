@@ -16,8 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const WORD_BYTES: usize = size_of::<AtomicU64>();
 
 /// Opens the object `name` for writing and makes it, empty and for this user only, if there
-/// is none. One that somebody else made or may write to is refused: whoever is first chooses its
-/// mode, and what stands there is believed.
+/// is none. Whose it is, is to be asked before it is used.
 pub fn open_or_create(name: &str) -> Result<File> {
     let file = match open(name, libc::O_RDWR | libc::O_CREAT) {
         Ok(file) => file,
@@ -25,14 +24,18 @@ pub fn open_or_create(name: &str) -> Result<File> {
         Err(_) if owner(name).is_some_and(|uid| uid != own_uid()) => return Err(foreign(name)),
         Err(error) => return Err(error),
     };
-    let file =
-        file.ok_or_else(|| Error::temporary(format!("cannot create shared memory {name}")))?;
+    file.ok_or_else(|| Error::temporary(format!("cannot create shared memory {name}")))
+}
+
+/// Refuses an object that somebody else made or may write to: whoever is first chooses its mode,
+/// and what stands there is believed. Who may read it is the operator's choice.
+pub fn refuse_foreign(name: &str, file: &File) -> Result<()> {
     let data = file.metadata();
     let data = data.map_err(|why| Error::temporary(format!("cannot look at {name}: {why}")))?;
-    if data.uid() != own_uid() || data.mode() & 0o077 != 0 {
+    if data.uid() != own_uid() || data.mode() & 0o022 != 0 {
         return Err(foreign(name));
     }
-    Ok(file)
+    Ok(())
 }
 
 fn own_uid() -> u32 {
