@@ -44,9 +44,7 @@ pub fn parse(bytes: &[u8]) -> std::result::Result<Vec<Line>, (usize, String)> {
         if text.is_empty() || text.starts_with('#') {
             continue;
         }
-        let (key, value) = text.split_once('=').ok_or_else(|| {
-            (number, format!("{text:?} has no '='; write KEY = VALUE, or # before a comment"))
-        })?;
+        let (key, value) = text.split_once('=').ok_or_else(|| (number, no_separator(text)))?;
         if value.chars().chain(key.chars()).any(|c| c.is_control() && c != '\t') {
             return Err((number, format!("{} has a control character", key.trim().escape_debug())));
         }
@@ -54,6 +52,12 @@ pub fn parse(bytes: &[u8]) -> std::result::Result<Vec<Line>, (usize, String)> {
         settings.push(Line { number, key, value });
     }
     Ok(settings)
+}
+
+/// Only the line's first word is shown: what follows may be a secret.
+fn no_separator(line: &str) -> String {
+    let word = line.split(|c: char| c == ':' || c.is_whitespace()).next().unwrap_or_default();
+    format!("{word:?} has no '=' behind it; write KEY = VALUE, or # before a comment")
 }
 
 #[cfg(test)]
@@ -80,6 +84,15 @@ mod tests {
         assert_eq!(parse(b"a = 1\ntimeout 5\n").map_err(|(n, _)| n), Err(2));
         assert_eq!(parse(b"\n\na = \xff\n").map_err(|(n, _)| n), Err(3));
         assert_eq!(parse(b"a = b\0c").map_err(|(n, _)| n), Err(1));
+    }
+
+    #[test]
+    fn a_secret_without_its_equals_sign_is_not_repeated() {
+        for text in ["redis-url redis://:hunter2@h/0", "redis-url:redis://:hunter2@h/0"] {
+            let why = parse(text.as_bytes()).err().map_or(String::new(), |(_, why)| why);
+            assert!(why.starts_with("\"redis-url\" has no '='"), "{why}");
+            assert!(!why.contains("hunter2"), "{why}");
+        }
     }
 
     #[test]

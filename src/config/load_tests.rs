@@ -167,6 +167,10 @@ fn secrets_are_refused_as_flags_and_never_repeated() {
     }
     let (_, message) = refusal("redis-url = redis://:hunter2@h/ 0\n", &[], &[]);
     assert!(message.contains(":***@h") && !message.contains("hunter2"), "{message}");
+    for line in ["kafka = sasl.password hunter2\n", "kafka = sasl.pasword: hunter2\n"] {
+        let (_, message) = refusal(line, &[], &[]);
+        assert!(message.contains("***") && !message.contains("hunter2"), "{message}");
+    }
     let file = "redis-url = redis://:hunter2@h/0\nkafka = debug=all\nkafka = ssl.key.pem=hunter2\n";
     let shown = format!("{:?}", load_with(file, &[], &[]).unwrap().config);
     assert!(shown.contains(":***@h") && shown.contains("ssl.key.pem=***"), "{shown}");

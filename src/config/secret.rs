@@ -6,6 +6,7 @@
 
 use super::Config;
 use crate::error::{Error, Result};
+use std::path::Path;
 
 const MASK: &str = "***";
 
@@ -52,16 +53,35 @@ pub fn mask(name: &str, text: &str) -> String {
 
 /// Whether the text of an option holds a secret.
 pub fn is_secret(name: &str, text: &str) -> bool {
-    mask(name, text) != text
+    match name {
+        "kafka" | "kafka-consumer" | "kafka-producer" => {
+            let (property, value) = split_property(text);
+            is_secret_property(&property.to_ascii_lowercase()) && !value.is_empty()
+        }
+        _ => mask(name, text) != text,
+    }
 }
 
+/// What is not written as PROP=VALUE is masked whatever its name: it is shown in a message about
+/// just that, and who forgets the '=' may have misspelt the name.
 fn mask_property(text: &str) -> String {
-    match text.split_once('=') {
-        Some((name, value)) if is_secret_property(name.trim()) && !value.trim().is_empty() => {
-            format!("{}={MASK}", name.trim())
-        }
-        _ => text.to_owned(),
+    let (property, value) = split_property(text);
+    let written_well = text.split_once('=').is_some_and(|(name, _)| name.trim() == property);
+    let secret = is_secret_property(&property.to_ascii_lowercase());
+    match (value.is_empty(), written_well) {
+        (true, _) => text.to_owned(),
+        (_, true) if !secret => text.to_owned(),
+        (_, true) => format!("{property}={MASK}"),
+        (_, false) => format!("{property} {MASK}"),
     }
+}
+
+/// The first word, and what stands behind whatever ends it.
+fn split_property(text: &str) -> (&str, &str) {
+    let ends = |c: char| c == '=' || c == ':' || c.is_whitespace();
+    let text = text.trim();
+    let (property, value) = text.split_at(text.find(ends).unwrap_or(text.len()));
+    (property, value.trim_start_matches(ends))
 }
 
 /// `redis://user:***@host/0`, `unix:///path?pass=***`. What looks like a password by a
@@ -100,19 +120,22 @@ impl Config {
         mask_url(&self.redis_url)
     }
 
-    /// The password in `redis-password-file`, without the line's end; `None` without the
-    /// option. A worker reads it once, when it is born: a changed one takes a reload.
+    /// The password in `redis-password-file`; `None` without the option.
     pub fn redis_password(&self) -> Result<Option<String>> {
-        let Some(path) = &self.redis_password_file else { return Ok(None) };
-        let what = format!("cannot read redis-password-file {}", path.display());
-        let text =
-            std::fs::read_to_string(path).map_err(|why| Error::config(format!("{what}: {why}")))?;
-        let password = text.trim_end_matches(['\r', '\n']);
-        if password.is_empty() || password.contains('\n') {
-            return Err(Error::config(format!("{what}: it must hold one line, the password")));
-        }
-        Ok(Some(password.to_owned()))
+        let path = self.redis_password_file.as_ref();
+        path.map(|path| read_password(path).map_err(Error::config)).transpose()
     }
+}
+
+/// The only line of the file, without its end.
+pub fn read_password(path: &Path) -> std::result::Result<String, String> {
+    let what = format!("cannot read redis-password-file {}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|why| format!("{what}: {why}"))?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() || password.contains('\n') {
+        return Err(format!("{what}: it must hold one line, the password"));
+    }
+    Ok(password.to_owned())
 }
 
 #[cfg(test)]
@@ -142,6 +165,14 @@ mod tests {
         assert!(is_secret("kafka-producer", "ssl.key.pem=---"));
         assert!(is_secret("kafka", "sasl.oauthbearer.client.secret=x"));
         assert!(!is_secret("kafka", "sasl.password="));
+        assert!(is_secret("kafka", "SASL.password x") && !is_secret("kafka", "linger.ms 5"));
+        assert_eq!(mask("kafka", "linger.ms = 5"), "linger.ms = 5");
+        assert_eq!(mask("kafka", "sasl.password = x"), "sasl.password=***");
+        for text in ["sasl.password x", "sasl.password:x", "sasl.password x==", "sasl.password\t=x"]
+        {
+            assert!(!mask("kafka", text).contains('x'), "{text}: {}", mask("kafka", text));
+        }
+        assert_eq!(mask("kafka", "sasl.pasword x"), "sasl.pasword ***");
         assert!(!is_secret("group-id", "sasl.password=x"));
     }
 
