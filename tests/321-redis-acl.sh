@@ -11,7 +11,9 @@ rule=$(sed -n 's/^ACL SETUSER spanbufd //p' "$ROOT/man/spanbufd.8" | sed "s/~spa
 # shellcheck disable=SC2086 # words
 redis_cli ACL SETUSER spanbufd $rule >"$TMP/answer"
 grep -qx OK "$TMP/answer" || fail "$(cat "$TMP/answer")"
+redis_cli ACL SETUSER admin on '>admin' '~*' '&*' +@all >/dev/null
 redis_cli ACL SETUSER default off >/dev/null
+admin() { redis-cli -s "${REDIS_SOCKET%%\?*}" --user admin --pass admin --no-auth-warning "$@"; }
 
 umask 077
 echo password >"$TMP/password"
@@ -19,6 +21,14 @@ generate --traces 50 --seed 17 >"$TMP/in"
 REDIS_SOCKET="$REDIS_SOCKET?user=spanbufd"
 start_spanbufd --redis-password-file "$TMP/password" --timeout 2 --root-timeout 1
 produce "$IN" <"$TMP/in"
+wait_until 40 all_out "$TMP/in"
+
+# A changed password takes no restart: the file is read at each connection.
+echo changed >"$TMP/password"
+admin ACL SETUSER spanbufd resetpass '>changed' >/dev/null
+admin CLIENT KILL USER spanbufd >"$TMP/answer"
+[ "$(cat "$TMP/answer")" -ge 2 ] || fail "no connection of the daemon's was killed"
+generate --traces 50 --seed 18 | tee -a "$TMP/in" | produce "$IN"
 wait_until 40 all_out "$TMP/in"
 stop_spanbufd
 check "$TMP/in"

@@ -4,10 +4,11 @@
 //! own pipeline waits its time-out once per reply). A time-out or a broken connection drops
 //! the connection, because what came next on it would be the answer to something else.
 
-use crate::config::Config;
+use crate::config::{Config, secret};
 use crate::error::{Error, Result};
 use crate::sys::time;
 use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, Value};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The bound of one call of the store: connecting, preparing, all replies, and a repeat together;
@@ -59,7 +60,10 @@ impl Command {
 }
 
 pub struct Link {
-    client: Client,
+    /// Without what stands in `password_file`.
+    info: ConnectionInfo,
+    /// Read at each connection, so that a password can be changed without a restart.
+    password_file: Option<PathBuf>,
     /// For messages, without a password.
     pub address: String,
     connection: Option<Connection>,
@@ -76,14 +80,31 @@ impl Link {
         let wrong = |why: &dyn std::fmt::Display| {
             Error::config(format!("cannot use redis-url {address}: {why}"))
         };
-        let mut info: ConnectionInfo =
+        let info: ConnectionInfo =
             url(&config.redis_url).as_str().into_connection_info().map_err(|why| wrong(&why))?;
-        if let Some(password) = config.redis_password()? {
+        Client::open(info.clone()).map_err(|why| wrong(&why))?;
+        // One that is wrong from the beginning is a matter of the configuration.
+        config.redis_password()?;
+        let password_file = config.redis_password_file.clone();
+        Ok(Link {
+            info,
+            password_file,
+            address,
+            connection: None,
+            connections: 0,
+            deadline: Duration::ZERO,
+        })
+    }
+
+    /// A client that holds the password which is valid now.
+    fn client(&self) -> Result<Client> {
+        let mut info = self.info.clone();
+        if let Some(path) = &self.password_file {
+            let password = secret::read_password(path).map_err(Error::temporary)?;
             let settings = info.redis_settings().clone().set_password(password);
             info = info.set_redis_settings(settings);
         }
-        let client = Client::open(info).map_err(|why| wrong(&why))?;
-        Ok(Link { client, address, connection: None, connections: 0, deadline: Duration::ZERO })
+        Client::open(info).map_err(|why| self.failed("use", &why))
     }
 
     /// A call of the store begins: whatever it exchanges has one deadline.
@@ -106,7 +127,7 @@ impl Link {
         if self.connection.is_some() {
             return Ok(());
         }
-        match self.client.get_connection_with_timeout(CONNECT_MAX.min(self.left())) {
+        match self.client()?.get_connection_with_timeout(CONNECT_MAX.min(self.left())) {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.connections += 1;
