@@ -145,6 +145,7 @@ impl Kind {
             Kind::Seconds(time) => time.range(),
             Kind::Millis(time) => time.range(),
             Kind::Choice { words, .. } => format!("one of {}", words.join(", ")),
+            Kind::Flushers(_) => "auto, or from 1 to max-shards".to_owned(),
             _ => String::new(),
         }
     }

@@ -3,7 +3,7 @@
 //! One rule a function of the whole `Config`: pure, without Kafka or Redis. A clash names
 //! the options it is about, so that the caller can say where each of them was set.
 
-use super::Config;
+use super::{Config, Flushers};
 use std::time::Duration;
 
 /// Two options that contradict each other.
@@ -24,6 +24,7 @@ fn clash(option: &'static str, other: &'static str, why: impl Into<String>) -> R
 pub fn judge(config: &Config) -> Result<(), Clash> {
     topics_differ(config)?;
     partitions_are_servable(config)?;
+    flushers_have_work(config)?;
     passwords_stand_once(config)?;
     ages_reach(config)
 }
@@ -57,6 +58,17 @@ fn partitions_are_servable(config: &Config) -> Result<(), Clash> {
         return clash("partitions", "max-shards", why);
     }
     Ok(())
+}
+
+/// A shard has one flusher: what is more than the shards would be processes that never do anything.
+fn flushers_have_work(config: &Config) -> Result<(), Clash> {
+    match config.flusher_processes {
+        Flushers::Fixed(count) if count > config.max_shards => {
+            let why = format!("{count} flushers for at most {} shards", config.max_shards);
+            clash("flusher-processes", "max-shards", why)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn passwords_stand_once(config: &Config) -> Result<(), Clash> {
@@ -128,6 +140,17 @@ mod tests {
         let beyond = |c: &mut Config| (c.partitions, c.max_shards) = (vec![0, 4], 4);
         assert_eq!(verdict(beyond), Some(("partitions", "max-shards")));
         assert_eq!(verdict(|c| (c.partitions, c.max_shards) = (vec![0, 3], 4)), None);
+    }
+
+    #[test]
+    fn flushers() {
+        let fixed = |count, shards| {
+            verdict(|c| (c.flusher_processes, c.max_shards) = (Flushers::Fixed(count), shards))
+        };
+        assert_eq!(fixed(4, 4), None);
+        assert_eq!(fixed(5, 4), Some(("flusher-processes", "max-shards")));
+        assert_eq!(fixed(u32::MAX, 65_536), Some(("flusher-processes", "max-shards")));
+        assert_eq!(verdict(|c| (c.flusher_processes, c.max_shards) = (Flushers::Auto, 1)), None);
     }
 
     #[test]
