@@ -66,9 +66,16 @@ impl Area<'_> {
         self.change(|| self.set(AreaWord::Floor, (floor.0 as u64).wrapping_add(1)));
     }
 
-    /// Whoever told this settles nothing more in that life.
+    /// Whoever told this settles nothing more in that life. What a writer left half written when
+    /// it died says nothing, and never will.
     pub fn close(&self) {
-        if self.get(AreaWord::Floor) > 0 {
+        let torn = !self.get(AreaWord::Sequence).is_multiple_of(2);
+        if torn {
+            self.change(|| {
+                self.set(AreaWord::Floor, 0);
+                self.set(AreaWord::MapBytes, 0);
+            });
+        } else if self.get(AreaWord::Floor) > 0 {
             self.change(|| self.set(AreaWord::Closed, 1));
         }
     }
@@ -159,6 +166,8 @@ mod tests {
         let Some(area) = board.delivered(ShardId(0)) else { panic!("no area") };
         area.tell(&told(3, 100));
         area.set(AreaWord::Sequence, 3);
+        assert_eq!(area.read(), None);
+        area.close();
         assert_eq!(area.read(), None);
         area.tell(&told(4, 10));
         assert_eq!(area.read(), Some(told(4, 10)));
