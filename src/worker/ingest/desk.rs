@@ -122,7 +122,8 @@ impl<'a> Desk<'a> {
             return;
         }
         let now = time::monotonic();
-        self.generation += 1;
+        // Of two workers the younger assignment is believed, also when one was born later.
+        self.generation = (self.generation + 1).max(now.as_millis() as u64);
         for &id in shards {
             let Some(row) = self.row(id) else {
                 log::error!(
@@ -170,7 +171,8 @@ impl<'a> Desk<'a> {
     /// group, and the group would wait for it until its session times out.
     pub fn stop(&mut self) {
         self.stopping = true;
-        self.leave_by = time::monotonic() + self.config.shutdown_timeout.mul_f64(0.8);
+        let whole_daemon = self.berth.board.stopping();
+        self.leave_by = time::monotonic() + leave_within(self.config, whole_daemon);
         for shard in self.shards.values_mut() {
             shard.phase = Phase::Leaving;
         }
@@ -398,4 +400,32 @@ impl<'a> Desk<'a> {
 fn list(shards: &[ShardId]) -> String {
     let names: Vec<String> = shards.iter().map(ShardId::to_string).collect();
     names.join(",")
+}
+
+/// The time for leaving everything: the supervisor kills at the whole of shutdown-timeout, and one
+/// that is only replaced already at rebalance-timeout.
+fn leave_within(config: &Config, whole_daemon: bool) -> Duration {
+    let most = match whole_daemon {
+        true => config.shutdown_timeout,
+        false => config.shutdown_timeout.min(config.rebalance_timeout),
+    };
+    most.mul_f64(0.8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_leaves_before_it_is_killed_whatever_ends_it() {
+        let config = |shutdown, rebalance| Config {
+            shutdown_timeout: Duration::from_secs(shutdown),
+            rebalance_timeout: Duration::from_secs(rebalance),
+            ..Config::default()
+        };
+        let within = |config, whole| leave_within(&config, whole).as_secs();
+        assert_eq!(within(config(100, 10), true), 80);
+        assert_eq!(within(config(100, 10), false), 8);
+        assert_eq!(within(config(10, 100), false), 8);
+    }
 }
