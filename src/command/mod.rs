@@ -23,6 +23,7 @@ use crate::config::{self, Accepts, Loaded, nearest};
 use crate::error::{Error, Result};
 use getopts::Options;
 use out::Out;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// One subcommand, as the front door sees it.
@@ -65,7 +66,7 @@ pub fn main() -> ExitCode {
 }
 
 fn arguments() -> Result<Vec<String>> {
-    let text = |arg: std::ffi::OsString| {
+    let text = |arg: OsString| {
         let wrong = |arg| Error::usage(format!("argument {arg:?} is not UTF-8"));
         arg.into_string().map_err(wrong)
     };
@@ -111,13 +112,29 @@ pub fn perform(
 /// Loads the configuration for a subcommand from its arguments, the process's environment,
 /// and the file that `--config` names. `run` calls it again to reload.
 pub fn load(spec: &Spec, own: Options, args: &[String]) -> Result<Loaded> {
-    let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    let environment = std::env::vars_os().map(|(name, text)| (lossy(name), lossy(text)));
-    let loaded = config::load(args, own, spec.accepts, environment)?;
+    let loaded = config::load(args, own, spec.accepts, environment(std::env::vars_os())?)?;
     match loaded.matches.free.get(spec.free_max) {
         Some(extra) => Err(Error::usage(format!("unexpected argument {extra:?}"))),
         None => Ok(loaded),
     }
+}
+
+/// What is not UTF-8 is none of ours, or a mistake.
+fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>> {
+    let mut texts = Vec::new();
+    for (name, text) in variables {
+        let shown = name.to_string_lossy().into_owned();
+        match (name.into_string(), text.into_string()) {
+            (Ok(name), Ok(text)) => texts.push((name, text)),
+            _ if shown.starts_with("SPANBUFD_") => {
+                return Err(Error::config(format!("environment {shown}: is not UTF-8")));
+            }
+            _ => {}
+        }
+    }
+    Ok(texts)
 }
 
 /// `-h` and `--help` are found before anything is checked, but not behind `--`.
@@ -184,6 +201,16 @@ mod tests {
         assert!(asks_for_help(&words("-h")));
         assert!(!asks_for_help(&words("-- --help")));
         assert!(!asks_for_help(&words("--helpful")));
+    }
+
+    #[test]
+    fn a_value_of_ours_that_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        let variable = |name: &str| (OsString::from(name), OsString::from_vec(b"a\xff".into()));
+        let read = |name: &str| environment([variable(name)].into_iter());
+        assert_eq!(read("OTHER").ok(), Some(Vec::new()));
+        let why = read("SPANBUFD_GROUP_ID").err().map(|why| (why.exit_status(), why.to_string()));
+        assert_eq!(why, Some((78, "environment SPANBUFD_GROUP_ID: is not UTF-8".to_owned())));
     }
 
     #[test]
