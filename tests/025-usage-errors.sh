@@ -26,6 +26,9 @@ wrong 'unexpected argument "extra"' "$hint" check extra
 wrong 'unexpected argument "--json"' "$hint" check -- --json
 wrong "Option 'json' does not take an argument" "$hint" check --json=yes
 wrong "Option 'config' given more than once" "$hint" check --config a --config b
+for rate in nan -1 inf 1e-30 1e30; do
+    wrong "--rate: " "Try 'spanbufd generate --help'." generate --rate="$rate"
+done
 
 # Asking for help and the version is no error.
 for option in --help -h --version -V; do

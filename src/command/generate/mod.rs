@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 /// How long the end waits for acknowledgements.
 const FLUSH_MAX: Duration = Duration::from_secs(60);
 
+/// Slower is no stream, faster no clock.
+const RATE_MIN: f64 = 0.001;
+const RATE_MAX: f64 = 1e9;
+
 const SPEC: Spec = Spec {
     name: "generate",
     synopsis: "[OPTION]...",
@@ -49,7 +53,7 @@ pub fn run(args: &[String]) -> i32 {
 fn generate(loaded: &Loaded) -> Result<i32> {
     let shape = shape(loaded)?;
     let most = option(loaded, "spans", u64::MAX)?;
-    let rate: f64 = option(loaded, "rate", 0.0)?;
+    let rate = rate(loaded)?;
     let made = Generator::new(shape).take(most as usize);
     let paced = Paced::new(rate);
     match loaded.matches.opt_str("topic") {
@@ -65,7 +69,7 @@ fn shape(loaded: &Loaded) -> Result<Shape> {
         Some(text) => range(&text)?,
         None => (plain.spans_min, plain.spans_max),
     };
-    let rate: f64 = option(loaded, "rate", 0.0)?;
+    let rate = rate(loaded)?;
     let by_rate = if rate > 0.0 { 1000.0 / rate } else { plain.step_ms };
     Ok(Shape {
         seed: option(loaded, "seed", plain.seed)?,
@@ -95,6 +99,15 @@ fn order(loaded: &Loaded) -> Result<Order> {
             "--order: {other:?} is none of shuffled, interleaved, overlapping"
         ))),
     }
+}
+
+/// Messages a second, 0 for no bound.
+fn rate(loaded: &Loaded) -> Result<f64> {
+    let rate: f64 = option(loaded, "rate", 0.0)?;
+    if rate == 0.0 || (RATE_MIN..=RATE_MAX).contains(&rate) {
+        return Ok(rate);
+    }
+    Err(Error::usage(format!("--rate: {rate} is not from {RATE_MIN} to {RATE_MAX}")))
 }
 
 fn option<T: std::str::FromStr>(loaded: &Loaded, name: &str, default: T) -> Result<T> {
