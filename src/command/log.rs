@@ -8,16 +8,24 @@
 
 use super::last_lines::LastLines;
 use crate::config::{Config, LogFormat, date};
-use crate::sys::time;
+use crate::sys::{poll, time};
 use log::{Level, Record};
 use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 /// With the line's end; pipe(7): writes of up to PIPE_BUF bytes are not torn.
 const LINE_BYTES_MAX: usize = 4095;
+
+/// How long a line may wait for room in the stream.
+const ROOM_WAIT: Duration = Duration::from_millis(100);
+
+/// The last line found no room.
+static FULL: AtomicBool = AtomicBool::new(false);
 
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 static PROCESS: RwLock<String> = RwLock::new(String::new());
@@ -156,11 +164,27 @@ impl fmt::Write for Escaping<'_> {
     }
 }
 
-/// Standard error, one write(2) a line, never an error to the caller.
+/// Standard error, one write(2) a line, never an error to the caller and never a long wait: a
+/// reader that stands still must not stop a worker, or the supervisor.
 struct Stderr;
+
+impl Stderr {
+    /// Waits a moment for room; not again before a line has got through.
+    fn has_room() -> bool {
+        let wait = if FULL.load(Ordering::Relaxed) { Duration::ZERO } else { ROOM_WAIT };
+        // Whatever poll(2) cannot tell, the write tells.
+        let room = poll::writable(io::stderr().as_fd(), wait).unwrap_or(true);
+        FULL.store(!room, Ordering::Relaxed);
+        room
+    }
+}
 
 impl Write for Stderr {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if !Stderr::has_room() {
+            LOST_LINES.fetch_add(1, Ordering::Relaxed);
+            return Ok(line.len());
+        }
         loop {
             match io::stderr().write(line) {
                 Err(why) if why.kind() == ErrorKind::Interrupted => continue,
