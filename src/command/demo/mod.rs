@@ -120,10 +120,10 @@ fn show_log(folder: &Folder, out: &mut Out) -> Result<()> {
 /// Everything that is on stage. The fields drop in this order: daemon first, brokers last.
 struct Stage {
     daemon: Actor,
-    _redis: Actor,
-    _kafka: Actor,
     sink: Sink,
     tap: Tap,
+    _redis: Actor,
+    _kafka: Actor,
     wake: Wake,
     instance: String,
     spans: Generator,
