@@ -93,34 +93,45 @@ pub fn find(instance: &str) -> Result<Found> {
     if !lock::is_locked(&file, Lock::InUse).map_err(|why| cannot_lock(&name, &why))? {
         return Ok(Found::NotRunning);
     }
-    Ok(read(&SharedWords::copy(&file)?))
+    let shape = match header(&file)? {
+        Header::Whole(shape) => shape,
+        Header::OtherVersion { theirs, ours } => return Ok(Found::OtherVersion { theirs, ours }),
+        Header::NotReady => return Ok(Found::NotReady),
+    };
+    let words = SharedWords::copy(&file, shape.words())?;
+    if words.len() < shape.words() {
+        return Ok(Found::NotReady);
+    }
+    let words = Words::Private(words.into_iter().map(AtomicU64::new).collect());
+    Ok(Found::Running(Board { words, areas: Words::Private(Vec::new()), shape }))
 }
 
-fn read(words: &[u64]) -> Found {
+/// What the first words of an object say. Another user may have written them, so that nothing is
+/// reserved or counted by them but within the bounds of a board.
+enum Header {
+    NotReady,
+    OtherVersion { theirs: u64, ours: u64 },
+    Whole(Shape),
+}
+
+fn header(file: &File) -> Result<Header> {
+    let words = SharedWords::copy(file, HEADER)?;
     let [magic, theirs, ingests, flushers, shards, ready, ..] = *words else {
-        return Found::NotReady;
+        return Ok(Header::NotReady);
     };
     if magic != MAGIC || ready != 1 {
-        return Found::NotReady;
+        return Ok(Header::NotReady);
     }
     let ours = version();
     if theirs != ours {
-        return Found::OtherVersion { theirs, ours };
+        return Ok(Header::OtherVersion { theirs, ours });
     }
-    let shape =
-        Shape { ingests: ingests as usize, flushers: flushers as usize, max_shards: shards as u32 };
-    if words.len() < HEADER || shape.words() > words.len() {
-        return Found::NotReady;
-    }
-    let words = words.iter().map(|word| AtomicU64::new(*word)).collect();
-    let areas = Words::Private(Vec::new());
-    Found::Running(Board { words: Words::Private(words), areas, shape })
+    Ok(Shape::believed(ingests, flushers, shards).map_or(Header::NotReady, Header::Whole))
 }
 
 fn in_use(instance: &str, file: &File) -> Error {
-    let words = SharedWords::copy(file).unwrap_or_default();
-    let what = match read(&words) {
-        Found::OtherVersion { .. } => "already runs, with another version of spanbufd",
+    let what = match header(file) {
+        Ok(Header::OtherVersion { .. }) => "already runs, with another version of spanbufd",
         _ => "already runs",
     };
     Error::config(format!(
@@ -213,6 +224,24 @@ mod tests {
         drop(first);
         assert!(matches!(find(&name), Ok(Found::Running(_))));
         drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn numbers_that_no_board_has_are_not_believed() {
+        let (name, path) = instance("numbers");
+        let (_, running) = create(&name, SHAPE).unwrap_or_else(|why| panic!("{why}"));
+        let mut object = SharedWords::map(&running.file, SHAPE.words());
+        let words = object.as_mut().unwrap_or_else(|why| panic!("{why}"));
+        for (at, own) in [(2, 1), (3, 1), (4, 1)] {
+            for number in [u64::MAX, 1 << 61, 1 << 32 | 1, 65_537, 2] {
+                words[at].store(number, Ordering::Release);
+                assert!(matches!(find(&name), Ok(Found::NotReady)), "{number} at {at}");
+            }
+            words[at].store(own, Ordering::Release);
+        }
+        assert!(matches!(find(&name), Ok(Found::Running(_))));
+        drop(running);
         assert!(!path.exists());
     }
 }

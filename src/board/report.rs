@@ -222,7 +222,6 @@ fn workers(board: &Board) -> impl Iterator<Item = Worker<'_>> {
     let flushers = (0..board.flushers()).map(|number| (Kind::Flusher, number));
     ingests
         .chain(flushers)
-        .chain([(Kind::Exporter, 0)])
         .map(|(kind, number)| Worker { kind, number, slot: board.worker(kind, number) })
         .filter(|worker| worker.state() != WorkerState::Vacant)
 }

@@ -23,6 +23,11 @@ pub struct Shape {
     pub max_shards: u32,
 }
 
+/// What the options allow: ingest-workers, flusher-processes, max-shards.
+const INGESTS_MAX: u64 = 64;
+const FLUSHERS_MAX: u64 = SHARDS_MAX;
+const SHARDS_MAX: u64 = 65_536;
+
 const fn lines(words: usize) -> usize {
     words.div_ceil(LINE) * LINE
 }
@@ -41,6 +46,16 @@ const AREA_MIN: usize = 512;
 const AREAS_MAX: usize = 32 << 20;
 
 impl Shape {
+    /// The shape that these numbers say, if a board can have it: then no sum of them overflows.
+    pub fn believed(ingests: u64, flushers: u64, shards: u64) -> Option<Shape> {
+        let fits = ingests <= INGESTS_MAX && flushers <= FLUSHERS_MAX && shards <= SHARDS_MAX;
+        fits.then_some(Shape {
+            ingests: ingests as usize,
+            flushers: flushers as usize,
+            max_shards: shards as u32,
+        })
+    }
+
     pub fn words(&self) -> usize {
         self.rows(self.ingests)
     }
@@ -53,7 +68,6 @@ impl Shape {
         let (before, count) = match kind {
             Kind::Ingest => (0, self.ingests),
             Kind::Flusher => (self.ingests, self.flushers),
-            Kind::Exporter => (self.ingests + self.flushers, 1),
         };
         assert!(number < count, "{}/{number} has no slot", kind.name());
         let start = HEADER + DAEMON + (before + number) * WORKER;
@@ -87,7 +101,7 @@ impl Shape {
     }
 
     fn shards(&self) -> usize {
-        HEADER + DAEMON + (self.ingests + self.flushers + 1) * WORKER
+        HEADER + DAEMON + (self.ingests + self.flushers) * WORKER
     }
 
     /// Where the rows of one ingest worker begin; rows of one writer may share cache lines.

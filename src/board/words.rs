@@ -69,7 +69,7 @@ words! {
     /// One slot per worker.
     WorkerWord:
     Pid "pid" "pid" Supervisor gauge "process id, 0 when it does not run";
-    Kind "kind" "kind" Supervisor gauge "1 ingest, 2 flusher, 3 exporter";
+    Kind "kind" "kind" Supervisor gauge "1 ingest, 2 flusher";
     State "state" "state" Supervisor gauge "vacant, starting, healthy, killed, dead, gone";
     StartedMs "started" "ms" Supervisor gauge "monotonic time of the last fork";
     Restarts "restarts" "count" Supervisor counter "replacements of a dead worker";
@@ -89,7 +89,8 @@ words! {
 words! {
     /// What one ingest worker says of one shard; readers take the newest generation.
     OwnershipWord:
-    Assigned "assigned" "generation" Own gauge "assignment's generation plus one, 0 not ours";
+    Assigned "assigned" "generation" Own gauge
+        "assignment's generation (monotonic ms) plus one, 0 not ours";
     Wanted "wanted" "flag" Own gauge "1 while a flusher is wanted; 0 asks it to let go";
 }
 
@@ -168,7 +169,6 @@ words! {
 pub enum Kind {
     Ingest = 1,
     Flusher = 2,
-    Exporter = 3,
 }
 
 impl Kind {
@@ -176,7 +176,6 @@ impl Kind {
         match self {
             Kind::Ingest => "ingest",
             Kind::Flusher => "flusher",
-            Kind::Exporter => "exporter",
         }
     }
 }

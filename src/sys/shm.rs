@@ -138,13 +138,14 @@ impl SharedWords {
         Self::map_descriptor(-1, words, libc::PROT_READ | libc::PROT_WRITE, flags)
     }
 
-    /// Copies all words of an object that may be open for reading only.
-    pub fn copy(file: &File) -> Result<Vec<u64>> {
+    /// Copies the words of an object that may be open for reading only, at most so many.
+    pub fn copy(file: &File, most: usize) -> Result<Vec<u64>> {
         let bytes = file.metadata().map(|data| data.len() as usize).unwrap_or(0);
-        if bytes < WORD_BYTES {
+        let words = most.min(bytes / WORD_BYTES);
+        if words == 0 {
             return Ok(Vec::new());
         }
-        let mapped = Self::map_as(file, bytes / WORD_BYTES, libc::PROT_READ)?;
+        let mapped = Self::map_as(file, words, libc::PROT_READ)?;
         Ok(mapped.iter().map(|word| word.load(Ordering::Acquire)).collect())
     }
 
@@ -185,7 +186,7 @@ impl Deref for SharedWords {
 
 impl Drop for SharedWords {
     fn drop(&mut self) {
-        // SAFETY: this is the mapping made by `map_as`; no reference outlives `self`.
+        // SAFETY: this is the mapping made by `map_descriptor`; no reference outlives `self`.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * WORD_BYTES) };
     }
 }
