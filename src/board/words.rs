@@ -62,6 +62,11 @@ words! {
     State "state" "state" Supervisor gauge "starting, running, stopping";
     Generation "generation" "count" Supervisor gauge "configuration generation, counts reloads";
     ReloadFailed "reload_failed" "count" Supervisor counter "reloads that were refused";
+    Reloads "reloads" "count" Supervisor counter "reloads that were begun";
+    Reload "reload" "state" Supervisor gauge
+        "idle, probing, replacing, probation, restoring";
+    ReloadProven "reload_proven" "number" Supervisor gauge
+        "number of the last reload that no worker has rejected in time";
     Stragglers "stragglers" "count" Supervisor counter "workers killed at the deadline of a stop";
 }
 
@@ -207,6 +212,16 @@ values! {
     Starting "starting";
     Running "running";
     Stopping "stopping";
+}
+
+values! {
+    /// The values of `DaemonWord::Reload`.
+    ReloadState:
+    Idle "idle";
+    Probing "probing";
+    Replacing "replacing";
+    Probation "probation";
+    Restoring "restoring";
 }
 
 values! {

@@ -1,22 +1,24 @@
 //! `spanbufd reload`: has a running daemon read its configuration, and tells the outcome.
 //!
 //! systemctl reload is only as honest as its command: so this one waits until the workers run
-//! with the new configuration, or until it was refused. The pid comes from a board that anybody
-//! may have made: it is signalled only if board and process belong to the same user.
+//! with the new configuration and none has rejected it in time, or until the old one is back. The
+//! pid comes from a board that anybody may have made: it is signalled only if board and process
+//! belong to the same user.
 
 use super::{Spec, perform};
-use crate::board::words::{DaemonWord, Kind, WorkerWord};
+use crate::board::words::{DaemonWord, ReloadState};
 use crate::board::{self, Board, Found};
 use crate::config::{Accepts, Loaded};
 use crate::error::{Error, Result};
-use crate::sys::process::{self, Pid, Send};
+use crate::sys::process;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the board.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long the whole may take: workers are replaced one after the other.
-const RELOAD_MAX: Duration = Duration::from_secs(300);
+/// How long the command waits: workers are replaced one after the other. Less than the units'
+/// TimeoutStartSec, by which systemd would kill it without a word.
+const RELOAD_MAX: Duration = Duration::from_secs(140);
 
 const SPEC: Spec = Spec {
     name: "reload",
@@ -35,33 +37,49 @@ pub fn run(args: &[String]) -> i32 {
 fn reload(loaded: &Loaded) -> Result<i32> {
     let instance = &loaded.config.instance;
     let before = look(instance)?;
-    let word = |board: &Board, word| board.daemon().get(word);
-    let Some(pid) = Pid::new(word(&before, DaemonWord::Pid) as i64) else {
+    let begun = before.daemon().get(DaemonWord::Reloads);
+    ask(instance, before.daemon().get(DaemonWord::Pid))?;
+    let deadline = Instant::now() + RELOAD_MAX;
+    while Instant::now() < deadline {
+        std::thread::sleep(LOOK);
+        match outcome(&look(instance)?, begun) {
+            Some(true) => return Ok(0),
+            Some(false) => {
+                return Err(Error::config(format!(
+                    "{instance} refused its configuration and goes on with the old one; its log \
+                     says why"
+                )));
+            }
+            None => {}
+        }
+    }
+    Err(Error::temporary(format!("{instance} is not done after {} s", RELOAD_MAX.as_secs())))
+}
+
+/// Sends SIGHUP to the supervisor that the board names.
+fn ask(instance: &str, pid: u64) -> Result<()> {
+    let Ok(pid) = u32::try_from(pid) else {
         return Err(Error::temporary(format!("{instance} has no pid that may be signalled")));
     };
-    if board::is_foreign(instance, pid.number()) {
+    if board::is_foreign(instance, pid) {
         return Err(Error::temporary(format!(
             "the board of {instance} names pid {pid}, which is not its owner's: nothing is sent"
         )));
     }
-    process::kill(pid, Send::Hangup)
-        .map_err(|why| Error::temporary(format!("cannot signal {instance} (pid {pid}): {why}")))?;
-    let deadline = Instant::now() + RELOAD_MAX;
-    while Instant::now() < deadline {
-        std::thread::sleep(LOOK);
-        let now = look(instance)?;
-        if word(&now, DaemonWord::ReloadFailed) > word(&before, DaemonWord::ReloadFailed) {
-            return Err(Error::config(format!(
-                "{instance} refused its configuration and goes on with the old one; its log says \
-                 why"
-            )));
-        }
-        let generation = word(&now, DaemonWord::Generation);
-        if generation > word(&before, DaemonWord::Generation) && all_run(&now, generation) {
-            return Ok(0);
-        }
+    process::hang_up(pid)
+        .map_err(|why| Error::temporary(format!("cannot signal {instance} (pid {pid}): {why}")))
+}
+
+/// How a reload ended that was begun later than `begun` reloads: whether all workers run with it,
+/// or with one that is younger still. One that began after the look read what was written then,
+/// whoever asked for it.
+fn outcome(board: &Board, begun: u64) -> Option<bool> {
+    let word = |word| board.daemon().get(word);
+    if word(DaemonWord::ReloadProven) > begun {
+        return Some(true);
     }
-    Err(Error::temporary(format!("{instance} is not done after {} s", RELOAD_MAX.as_secs())))
+    let over = word(DaemonWord::Reload) == ReloadState::Idle as u64;
+    (word(DaemonWord::Reloads) > begun && over).then_some(false)
 }
 
 fn look(instance: &str) -> Result<Board> {
@@ -71,15 +89,30 @@ fn look(instance: &str) -> Result<Board> {
     }
 }
 
-/// Every worker that runs has that generation and has turned its loop.
-fn all_run(board: &Board, generation: u64) -> bool {
-    let kinds = [(Kind::Ingest, board.ingests()), (Kind::Flusher, board.flushers())];
-    kinds.into_iter().flat_map(|(kind, count)| (0..count).map(move |n| (kind, n))).all(
-        |(kind, n)| {
-            let slot = board.worker(kind, n);
-            slot.get(WorkerWord::Pid) == 0 && kind == Kind::Flusher && n > 0
-                || slot.get(WorkerWord::Generation) == generation
-                    && slot.get(WorkerWord::BeatMs) > 0
-        },
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::Shape;
+
+    fn answer(reloads: u64, state: ReloadState, proven: u64) -> Option<bool> {
+        let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 1 });
+        board.daemon().set(DaemonWord::Reloads, reloads);
+        board.daemon().set(DaemonWord::Reload, state as u64);
+        board.daemon().set(DaemonWord::ReloadProven, proven);
+        outcome(&board, 3)
+    }
+
+    #[test]
+    fn the_answer_waits_for_a_reload_of_its_own_and_for_its_end() {
+        use ReloadState::{Idle, Probation, Probing, Replacing, Restoring};
+        assert_eq!(answer(3, Idle, 3), None, "the signal has not arrived");
+        assert_eq!(answer(3, Replacing, 2), None, "another's, which came first");
+        for state in [Probing, Replacing, Probation, Restoring] {
+            assert_eq!(answer(4, state, 3), None, "{state:?}");
+        }
+        assert_eq!(answer(4, Idle, 3), Some(false));
+        assert_eq!(answer(4, Idle, 4), Some(true));
+        assert_eq!(answer(5, Probing, 4), Some(true), "a later one is no matter");
+        assert_eq!(answer(5, Idle, 5), Some(true));
+    }
 }

@@ -48,8 +48,8 @@ fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
         Flushers::Fixed(_) => Pool::All,
     };
     let current = Rc::new(RefCell::new(config.clone()));
-    let before = RefCell::new(config.clone());
-    let door = Door { args, current: Rc::clone(&current), before };
+    let proven = RefCell::new(config.clone());
+    let door = Door { args, current: Rc::clone(&current), proven };
     supervisor::run(&board, roster(&current, shape)?, limits(config), pool, &door)
 }
 
@@ -57,8 +57,8 @@ fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
 struct Door<'a> {
     args: &'a [String],
     current: Rc<RefCell<Config>>,
-    /// What was current before the last reload.
-    before: RefCell<Config>,
+    /// The last one that no worker has rejected.
+    proven: RefCell<Config>,
 }
 
 impl Door<'_> {
@@ -87,12 +87,16 @@ impl Front for Door<'_> {
         for name in waiting {
             log::warn!("{name} has changed: that takes a restart to come into force");
         }
-        self.before.replace(self.current.replace(config));
+        self.current.replace(config);
         Ok(self.come_into_force())
     }
 
+    fn prove(&self) {
+        self.proven.replace(self.current.borrow().clone());
+    }
+
     fn restore(&self) -> Limits {
-        self.current.replace(self.before.borrow().clone());
+        self.current.replace(self.proven.borrow().clone());
         self.come_into_force()
     }
 }
@@ -152,5 +156,45 @@ fn duty(
             worker::birth(kind, number, board, |berth| main(&config, berth))
         }),
         last_lines: Box::new(move || of_the_dead.read()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who reads a board believes no larger one.
+    #[test]
+    fn the_largest_board_of_the_options_can_be_read() {
+        let highest = |name| {
+            let range = config::table::find(name).map(|row| row.kind.range()).unwrap_or_default();
+            range.rsplit(' ').next().and_then(|high| high.parse::<u64>().ok()).unwrap_or(u64::MAX)
+        };
+        let (ingests, shards) = (highest("ingest-workers"), highest("max-shards"));
+        assert!(Shape::believed(ingests, shards, shards).is_some());
+        assert!(Shape::believed(ingests + 1, 1, 1).is_none());
+        assert!(Shape::believed(1, 1, shards + 1).is_none());
+    }
+
+    /// A reload that comes while another is on trial does not make that one the proven one.
+    #[test]
+    fn what_comes_back_is_the_last_proven_one() {
+        let path = std::env::temp_dir().join(format!("spanbufd-door-{}", std::process::id()));
+        let args = ["--config".to_owned(), path.display().to_string()];
+        let config = Config::default();
+        let current = Rc::new(RefCell::new(config.clone()));
+        let door = Door { args: &args, current, proven: RefCell::new(config) };
+        let reload = |restarts: u32| {
+            let written = std::fs::write(&path, format!("max-restarts = {restarts}\n"));
+            written.unwrap_or_else(|why| panic!("{why}"));
+            door.reload().map(|limits| limits.restarts_max).ok()
+        };
+        assert_eq!((reload(1), reload(2)), (Some(1), Some(2)));
+        assert_eq!(door.restore().restarts_max, 10);
+        assert_eq!(reload(3), Some(3));
+        door.prove();
+        assert_eq!(reload(4), Some(4));
+        assert_eq!(door.restore().restarts_max, 3);
+        let _ = std::fs::remove_file(&path);
     }
 }

@@ -16,7 +16,7 @@ pub mod systemd;
 use crate::board::Board;
 use crate::board::report;
 use crate::board::words::{DaemonState, DaemonWord, Kind, WaitingFor, WorkerWord};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::sys::oom::OomKills;
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::signal::{self, Arrived, Wake};
@@ -24,7 +24,7 @@ use crate::sys::{poll, time};
 use child::{Child, Death};
 use policy::{Decision, Hung, Limits};
 pub use reload::Front;
-use reload::Reload;
+use reload::Reloads;
 use shards::Shards;
 use std::time::Duration;
 use systemd::Systemd;
@@ -39,8 +39,8 @@ const TICK_STARTING: Duration = Duration::from_millis(5);
 const LATE: Duration = Duration::from_secs(1);
 
 /// Exit statuses: gave up, and "will not work as configured".
-const GAVE_UP: i32 = 70;
-const MISCONFIGURED: i32 = 78;
+const GAVE_UP: i32 = ErrorKind::Software as i32;
+const MISCONFIGURED: i32 = ErrorKind::Config as i32;
 
 /// A worker's whole life: what it answers is its exit status.
 pub type Main = Box<dyn Fn(&Board, usize) -> i32>;
@@ -105,11 +105,7 @@ struct Supervisor<'b> {
     beyond_help: bool,
     oom_kills: OomKills,
     front: &'b dyn Front,
-    reload: Option<Reload>,
-    reload_asked: bool,
-    reload_refused: bool,
-    /// The generation of a configuration that was taken back.
-    rejected: Option<u64>,
+    reload: Reloads,
 }
 
 /// One worker's end, and the configuration generation it had.
@@ -142,10 +138,7 @@ impl<'b> Supervisor<'b> {
             beyond_help: false,
             oom_kills: OomKills::watch(),
             front,
-            reload: None,
-            reload_asked: false,
-            reload_refused: false,
-            rejected: None,
+            reload: Reloads::default(),
         }
     }
 
@@ -177,7 +170,7 @@ impl<'b> Supervisor<'b> {
             // A log line is one event: the control characters of a table would be escaped.
             report::text(self.board, now, None).lines().for_each(|line| log::info!("{line}"));
         }
-        self.reload_asked |= arrived.reload;
+        self.reload.asked |= arrived.reload;
         Ok(arrived.stop.then_some(0))
     }
 
@@ -285,7 +278,7 @@ impl<'b> Supervisor<'b> {
         if let Some(reason) = self.waiting_for() {
             line.push_str(&format!(", waiting for {}", reason.name()));
         }
-        if self.reload_refused {
+        if self.reload.refused {
             line.push_str(", the last reload was refused");
         }
         self.systemd.status(&line, now);

@@ -3,10 +3,11 @@
 
 use super::policy::Limits;
 use super::{Child, Supervisor};
-use crate::board::words::DaemonWord;
+use crate::board::words::{DaemonWord, ReloadState};
 use crate::error::Result;
 use crate::sys::process::{self, Ended, Pid, Send};
 use crate::sys::signal;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// So long after a reload a worker that ends with 78 still means the new configuration: some
@@ -22,15 +23,34 @@ pub trait Front {
     /// After a probe that would do: workers that are forked from now on get the new one.
     fn reload(&self) -> Result<Limits>;
 
-    /// After a worker that rejected it: workers get the one before the last reload again.
+    /// What is in force has proven itself: from now on `restore` goes back to it.
+    fn prove(&self);
+
+    /// After a worker that rejected it: workers get the last proven one again.
     fn restore(&self) -> Limits;
 }
 
-/// A reload under way.
-pub(super) enum Reload {
+/// What the supervisor knows of its reloads.
+#[derive(Default)]
+pub(super) struct Reloads {
+    pub asked: bool,
+    /// The last one was refused or taken back.
+    pub refused: bool,
+    step: Option<Step>,
+    trial: Option<Trial>,
+    /// The generations of what was taken back last.
+    rejected: Option<RangeInclusive<u64>>,
+    /// The number of the last one that was begun, and of the one that is in force.
+    number: u64,
+    in_force: u64,
+}
+
+/// The step under way.
+enum Step {
     Probing {
         probe: Pid,
         since: Duration,
+        killed: bool,
     },
     /// Workers that still run with another configuration, by their place in the list; the one
     /// that is being replaced now, and the process that it was.
@@ -39,14 +59,19 @@ pub(super) enum Reload {
         now: Option<(usize, Option<Pid>)>,
         to: To,
     },
-    /// All run with the new one, and may still reject it.
-    OnProbation {
-        until: Duration,
-    },
+}
+
+/// What runs and may still be rejected. It outlives the step: another reload may be asked for,
+/// and refused, in the meantime.
+struct Trial {
+    /// Its first generation.
+    since: u64,
+    /// When it has proven itself; `None` while workers are replaced.
+    until: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum To {
+enum To {
     TheNew,
     TheOld,
 }
@@ -54,28 +79,35 @@ pub(super) enum To {
 impl Supervisor<'_> {
     /// Begins a reload that was asked for, unless one is under way: then that one comes first.
     pub(super) fn begin_reload(&mut self, now: Duration) {
-        if !self.reload_asked || !matches!(self.reload, None | Some(Reload::OnProbation { .. })) {
+        if !self.reload.asked || self.reload.step.is_some() {
             return;
         }
-        self.reload_asked = false;
-        self.systemd.reloading(now);
+        self.reload.asked = false;
+        self.reload.number += 1;
+        if self.ready {
+            self.systemd.reloading(now);
+        }
         let front = self.front;
         let probe = || match signal::listen_as_worker() {
             Ok(()) => front.probe(),
             Err(_) => 1,
         };
         match process::spawn(probe) {
-            Ok(probe) => self.reload = Some(Reload::Probing { probe, since: now }),
+            Ok(probe) => {
+                self.reload.step = Some(Step::Probing { probe, since: now, killed: false });
+            }
             Err(why) => self.refuse(&format!("cannot fork the probe: {why}")),
         }
+        self.show_reload();
+        self.board.daemon().set(DaemonWord::Reloads, self.reload.number);
     }
 
     /// The probe has ended; says whether that process was it.
     pub(super) fn probed(&mut self, pid: Pid, ended: Ended) -> bool {
-        if !matches!(self.reload, Some(Reload::Probing { probe, .. }) if probe == pid) {
+        if !matches!(self.reload.step, Some(Step::Probing { probe, .. }) if probe == pid) {
             return false;
         }
-        self.reload = None;
+        self.reload.step = None;
         match ended {
             Ended::Exit(0) => self.take_over(),
             Ended::Exit(_) => self.refuse("the probe does not accept it; it has logged why"),
@@ -89,9 +121,12 @@ impl Supervisor<'_> {
             Ok(limits) => {
                 self.limits = limits;
                 let left = (0..self.children.len()).rev().collect();
-                self.next_generation();
-                self.reload = Some(Reload::Replacing { left, now: None, to: To::TheNew });
-                self.reload_refused = false;
+                let generation = self.next_generation();
+                let since = self.reload.trial.as_ref().map_or(generation, |trial| trial.since);
+                self.reload.trial = Some(Trial { since, until: None });
+                self.reload.step = Some(Step::Replacing { left, now: None, to: To::TheNew });
+                self.reload.in_force = self.reload.number;
+                self.reload.refused = false;
                 log::info!("a new configuration: replacing the workers one at a time");
             }
             Err(error) => self.refuse(&error.to_string()),
@@ -101,59 +136,88 @@ impl Supervisor<'_> {
     fn refuse(&mut self, why: &str) {
         log::error!("the configuration is not reloaded and nothing changes: {why}");
         self.count_refusal();
-        self.systemd.ready();
+        self.tell_ready();
     }
 
     fn count_refusal(&mut self) {
         let daemon = self.board.daemon();
         daemon.set(DaemonWord::ReloadFailed, daemon.get(DaemonWord::ReloadFailed) + 1);
-        self.reload_refused = true;
+        self.reload.refused = true;
     }
 
-    fn next_generation(&self) {
-        let daemon = self.board.daemon();
-        daemon.set(DaemonWord::Generation, daemon.get(DaemonWord::Generation) + 1);
+    /// The end of a reload. One that comes before the first readiness does not stand for it.
+    fn tell_ready(&self) {
+        if self.ready {
+            self.systemd.ready();
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.board.daemon().get(DaemonWord::Generation)
+    }
+
+    fn next_generation(&self) -> u64 {
+        let next = self.generation() + 1;
+        self.board.daemon().set(DaemonWord::Generation, next);
+        next
     }
 
     /// A worker of that generation said that it will not work as configured. After a reload
     /// that means its configuration, which goes; says whether that is the answer.
     pub(super) fn take_back(&mut self, generation: u64) -> bool {
-        let current = self.board.daemon().get(DaemonWord::Generation);
-        let on_trial = matches!(
-            self.reload,
-            Some(Reload::Replacing { to: To::TheNew, .. } | Reload::OnProbation { .. })
-        );
-        if !on_trial || generation != current {
-            return self.rejected == Some(generation);
+        let current = self.generation();
+        let Some(trial) = self.reload.trial.take_if(|trial| trial.since <= generation) else {
+            return self.reload.rejected.as_ref().is_some_and(|gone| gone.contains(&generation));
+        };
+        if generation < current {
+            // Another configuration has taken its place meanwhile: that one is to be judged.
+            self.reload.trial = Some(trial);
+            return true;
         }
-        log::error!("a worker rejects the new configuration: the old one comes back");
-        self.rejected = Some(generation);
+        log::error!("a worker rejects the new configuration: the last proven one comes back");
+        let rejected = trial.since..=current;
+        self.abandon_probe();
         self.limits = self.front.restore();
         self.next_generation();
         self.count_refusal();
-        let has_it = |at: &usize| self.children[*at].generation == generation;
+        let has_it = |at: &usize| rejected.contains(&self.children[*at].generation);
         let left = (0..self.children.len()).rev().filter(has_it).collect();
-        self.reload = Some(Reload::Replacing { left, now: None, to: To::TheOld });
+        self.reload.step = Some(Step::Replacing { left, now: None, to: To::TheOld });
+        self.reload.rejected = Some(rejected);
         true
     }
 
     /// Bounds the probe, replaces the next worker, ends the probation.
     pub(super) fn go_on_reloading(&mut self, now: Duration) {
-        match &self.reload {
-            Some(Reload::Probing { probe, since }) if now > *since + self.limits.start => {
-                log::warn!("the probe of the new configuration hangs: killing it");
-                if let Err(why) = process::kill(*probe, Send::Kill) {
-                    log::error!("cannot kill the probe (pid {probe}): {why}");
-                }
-            }
-            Some(Reload::OnProbation { until }) if now > *until => self.reload = None,
-            _ => self.replace_next(now),
+        self.bound_the_probe(now);
+        self.replace_next(now);
+        self.end_probation(now);
+        self.show_reload();
+    }
+
+    fn bound_the_probe(&mut self, now: Duration) {
+        let Some(Step::Probing { probe, since, killed }) = &mut self.reload.step else { return };
+        if *killed || now <= *since + self.limits.start {
+            return;
+        }
+        *killed = true;
+        log::warn!("the probe of the new configuration hangs: killing it");
+        kill(*probe);
+    }
+
+    /// A probe that is under way when its answer does not count any more.
+    pub(super) fn abandon_probe(&mut self) {
+        self.reload.asked = false;
+        if let Some(Step::Probing { probe, .. }) = self.reload.step {
+            self.reload.step = None;
+            log::warn!("a reload that was under way goes no further");
+            kill(probe);
         }
     }
 
     /// Replaces the next worker once the one before is healthy again.
     fn replace_next(&mut self, now: Duration) {
-        let Some(Reload::Replacing { left, now: under_way, to }) = &mut self.reload else {
+        let Some(Step::Replacing { left, now: under_way, to }) = &mut self.reload.step else {
             return;
         };
         if let Some((at, old)) = under_way {
@@ -173,19 +237,47 @@ impl Supervisor<'_> {
             }
             (None, To::TheNew) => self.finish(now),
             (None, To::TheOld) => {
-                self.reload = None;
+                self.reload.step = None;
                 log::info!("the old configuration is back");
-                self.systemd.ready();
+                self.tell_ready();
             }
         }
     }
 
     fn finish(&mut self, now: Duration) {
-        self.reload = Some(Reload::OnProbation { until: now + PROBATION });
-        let generation = self.board.daemon().get(DaemonWord::Generation);
+        self.reload.step = None;
+        if let Some(trial) = &mut self.reload.trial {
+            trial.until = Some(now + PROBATION);
+        }
+        let generation = self.generation();
         let old = |child: &&Child| child.pid.is_some() && child.generation != generation;
         let old = self.children.iter().filter(old).count();
         log::info!("reloaded: configuration generation {generation}, {old} workers without it");
-        self.systemd.ready();
+        self.tell_ready();
+    }
+
+    fn end_probation(&mut self, now: Duration) {
+        let over = |trial: &mut Trial| trial.until.is_some_and(|until| now > until);
+        if self.reload.trial.take_if(over).is_some() {
+            self.front.prove();
+            self.board.daemon().set(DaemonWord::ReloadProven, self.reload.in_force);
+        }
+    }
+
+    fn show_reload(&self) {
+        let state = match (&self.reload.step, &self.reload.trial) {
+            (Some(Step::Probing { .. }), _) => ReloadState::Probing,
+            (Some(Step::Replacing { to: To::TheNew, .. }), _) => ReloadState::Replacing,
+            (Some(Step::Replacing { to: To::TheOld, .. }), _) => ReloadState::Restoring,
+            (None, Some(_)) => ReloadState::Probation,
+            (None, None) => ReloadState::Idle,
+        };
+        self.board.daemon().set(DaemonWord::Reload, state as u64);
+    }
+}
+
+fn kill(probe: Pid) {
+    if let Err(why) = process::kill(probe, Send::Kill) {
+        log::error!("cannot kill the probe (pid {probe}): {why}");
     }
 }

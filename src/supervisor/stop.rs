@@ -15,6 +15,7 @@ impl Supervisor<'_> {
     /// Ends all workers and returns the daemon's exit status: `status` if all ended in order.
     pub(super) fn stop(&mut self, status: i32) -> i32 {
         let begun = time::monotonic();
+        self.abandon_probe();
         self.systemd.stopping(self.limits.shutdown);
         self.board.daemon().set(DaemonWord::State, DaemonState::Stopping as u64);
         log::info!("stopping {} workers", self.running());

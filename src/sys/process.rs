@@ -4,6 +4,7 @@
 //! init (1) can never be signalled by mistake. Nothing here waits.
 
 use super::{cvt, signal};
+use crate::error::Kind;
 use std::io;
 
 /// A process that may be signalled: always 2 or more.
@@ -56,9 +57,6 @@ impl Ended {
 pub enum Send {
     Terminate,
     Kill,
-    Hangup,
-    /// Sends nothing, asks only whether the process is there.
-    Nothing,
 }
 
 /// Forks a child that runs `body` and exits with the status it returns.
@@ -74,7 +72,7 @@ pub fn spawn(body: impl FnOnce() -> i32) -> io::Result<Pid> {
     let forked = cvt(unsafe { libc::fork() });
     if let Ok(0) = forked {
         let _guard = AbortOnUnwind;
-        exit(if die_with(parent).is_ok() { body() } else { 75 });
+        exit(if die_with(parent).is_ok() { body() } else { Kind::Temporary as i32 });
     }
     signal::restore(&mask);
     let number = forked?;
@@ -134,19 +132,27 @@ pub fn kill(pid: Pid, what: Send) -> io::Result<()> {
     let signal = match what {
         Send::Terminate => libc::SIGTERM,
         Send::Kill => libc::SIGKILL,
-        Send::Hangup => libc::SIGHUP,
-        Send::Nothing => 0,
     };
     // SAFETY: kill(2) takes two numbers; `Pid` rules out groups, everyone and init.
     cvt(unsafe { libc::kill(pid.0, signal) }).map(|_| ())
 }
 
-/// Whether a process of that number exists, ours or not.
-pub fn exists(pid: Pid) -> bool {
-    match kill(pid, Send::Nothing) {
-        Ok(()) => true,
-        Err(why) => why.raw_os_error() == Some(libc::EPERM),
+/// Sends SIGHUP to a supervisor, which in a container is process 1. Where 1 is another program, it
+/// is the machine's init, and gets nothing.
+pub fn hang_up(supervisor: u32) -> io::Result<()> {
+    let number = libc::pid_t::try_from(supervisor).ok().filter(|number| *number >= 1);
+    let Some(number) = number else {
+        return Err(io::Error::other("that is no process"));
+    };
+    if number == 1 && program_of("1") != program_of("self") {
+        return Err(io::Error::other("that is the init of this machine, and no spanbufd"));
     }
+    // SAFETY: kill(2) takes two numbers; groups and everyone are ruled out above.
+    cvt(unsafe { libc::kill(number, libc::SIGHUP) }).map(|_| ())
+}
+
+fn program_of(process: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{process}/comm")).ok()
 }
 
 /// Names this process in ps(1) and the journal: at most 15 bytes are kept.
@@ -194,6 +200,14 @@ mod tests {
             assert_eq!(Pid::new(number), None, "{number}");
         }
         assert_eq!(Pid::new(2).map(Pid::number), Some(2));
+    }
+
+    /// Process 1 of the test's namespace is no test of this name.
+    #[test]
+    fn only_a_process_that_may_be_a_supervisor_is_told_to_reload() {
+        for number in [0, 1, 1 << 31, u32::MAX] {
+            assert!(hang_up(number).is_err(), "{number}");
+        }
     }
 
     #[test]

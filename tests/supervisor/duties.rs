@@ -2,7 +2,7 @@
 
 use super::SHARDS;
 use super::TICK;
-use spanbufd::board::words::{Kind, OwnershipWord, WorkerWord};
+use spanbufd::board::words::{DaemonWord, Kind, OwnershipWord, WorkerWord};
 use spanbufd::board::{self, Board, Shape, ShardId};
 use spanbufd::command::last_lines::LastLines;
 use spanbufd::command::log as logging;
@@ -68,13 +68,14 @@ fn roster(flushers: usize, behaviour: &str, is_new: &Rc<Cell<bool>>) -> Vec<Duty
         "panic" => |berth| once(berth, |_| panic!("a bug\nof two lines")),
         "talk" => |berth| once(berth, talk),
         "rejecting" => reject,
+        "late" => reject_late,
         _ => flush,
     };
     let ingest: Work = if behaviour == "tide" { tide } else { ingest };
     let last_lines = LastLines::of(flushers + 1).unwrap();
     let kinds = (0..flushers).map(|n| (Kind::Flusher, n, flusher));
     let kinds = kinds.chain([(Kind::Ingest, 0, ingest)]);
-    let rejects = behaviour == "rejecting";
+    let rejects = matches!(behaviour, "rejecting" | "late");
     kinds
         .zip(last_lines)
         .map(|((kind, number, work), last)| {
@@ -103,6 +104,12 @@ impl supervisor::Front for Front<'_> {
     fn probe(&self) -> i32 {
         match self.behaviour {
             "rejecting" => 0,
+            // The next one is no good, which is found out before it is tried.
+            "late" => i32::from(self.is_new.get()),
+            "stuck" => {
+                std::thread::sleep(Duration::from_millis(300));
+                0
+            }
             "hanging" => loop {
                 std::thread::sleep(TICK);
             },
@@ -115,6 +122,8 @@ impl supervisor::Front for Front<'_> {
         Ok(limits(self.behaviour))
     }
 
+    fn prove(&self) {}
+
     fn restore(&self) -> Limits {
         self.is_new.set(false);
         limits(self.behaviour)
@@ -123,8 +132,16 @@ impl supervisor::Front for Front<'_> {
 
 /// Takes what it should, gives back what it should not have; beats always.
 fn flush(berth: &Berth<'_>) -> i32 {
+    flush_until(berth, || false)
+}
+
+/// Until it finds that this will not work as configured.
+fn flush_until(berth: &Berth<'_>, hopeless: impl Fn() -> bool) -> i32 {
     loop {
         berth.beat();
+        if hopeless() {
+            return 78;
+        }
         let mut held = 0;
         for shard in (0..SHARDS).map(|n| berth.board.shard(ShardId(n)).unwrap()) {
             if shard.desired() == Some(berth.number) && !berth.stopping() {
@@ -149,7 +166,8 @@ fn ingest(berth: &Berth<'_>) -> i32 {
 
 fn leave_last(berth: &Berth<'_>) -> i32 {
     let free = || (0..SHARDS).all(|n| berth.board.shard(ShardId(n)).unwrap().holder().is_none());
-    while !(berth.stopping() && free()) {
+    // Who is replaced leaves alone: the flushers keep what they hold.
+    while !(berth.stopping() && (free() || !berth.board.stopping())) {
         berth.beat();
         std::thread::sleep(TICK);
     }
@@ -235,4 +253,10 @@ fn talk(_: &Berth<'_>) -> i32 {
 /// The new configuration suits nobody but flusher/0.
 fn reject(berth: &Berth<'_>) -> i32 {
     if berth.number == 0 { flush(berth) } else { 78 }
+}
+
+/// The same, and flusher/1 finds out only when another reload was refused.
+fn reject_late(berth: &Berth<'_>) -> i32 {
+    let refused = || berth.board.daemon().get(DaemonWord::ReloadFailed) > 0;
+    flush_until(berth, || berth.number == 1 && refused())
 }

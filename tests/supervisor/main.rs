@@ -7,8 +7,13 @@
 
 mod daemon;
 mod duties;
+mod reloads;
 
 use daemon::{Daemon, Notified, all_held, healthy, processes, run, send, wait_until};
+use reloads::{
+    does_not_wait_for_a_hanging_probe, takes_back_what_a_refused_reload_came_after,
+    takes_back_what_a_worker_rejects, takes_nothing_over_in_a_stop,
+};
 use spanbufd::board::report;
 use spanbufd::board::words::{DaemonWord, WorkerWord};
 use spanbufd::board::{self, Board, Found, Shape};
@@ -58,8 +63,11 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("turns_a_panic_into_an_obituary", turns_a_panic_into_an_obituary),
     ("knows_the_kernels_killing_for_memory", knows_the_kernels_killing_for_memory),
     ("survives_forks_that_fail", survives_forks_that_fail),
+    ("goes_on_when_nobody_reads_its_log", goes_on_when_nobody_reads_its_log),
     ("stops_when_misconfigured", stops_when_misconfigured),
     ("takes_back_what_a_worker_rejects", takes_back_what_a_worker_rejects),
+    ("takes_back_what_a_refused_reload_came_after", takes_back_what_a_refused_reload_came_after),
+    ("takes_nothing_over_in_a_stop", takes_nothing_over_in_a_stop),
     ("does_not_wait_for_a_hanging_probe", does_not_wait_for_a_hanging_probe),
     ("stops_the_stuck_on_time_1", || stops_the_stuck_on_time(1)),
     ("stops_the_stuck_on_time_16", || stops_the_stuck_on_time(16)),
@@ -284,37 +292,24 @@ fn survives_forks_that_fail() {
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
+/// Standard error is a pipe that was full before the start: its 64 KiB are never read.
+fn goes_on_when_nobody_reads_its_log() {
+    let fill = "f=$(mktemp -u) && mkfifo \"$f\" && exec 3<>\"$f\" && rm \"$f\" && \
+                dd if=/dev/zero bs=4096 count=16 >&3 2>/dev/null && exec \"$@\" 2>&3";
+    let instance = format!("test-{}-unread", std::process::id());
+    let daemon = Daemon::start_under(&["sh", "-c", fill, "sh"], &instance, 2, "good", &[]);
+    daemon.wait_for_health(2);
+    daemon.wait_for("all shards held", all_held);
+    let before = daemon.flusher(0);
+    send("KILL", before);
+    daemon.wait_for("a replacement", |board| {
+        board.flusher(0).get(WorkerWord::Restarts) == 1 && healthy(board, 0) && all_held(board)
+    });
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
 fn stops_when_misconfigured() {
     assert_eq!(Daemon::start(2, "misconfigured").end().0.code(), Some(78));
-}
-
-/// The probe accepts it, flusher/0 runs with it, flusher/1 does not: all have the old one again.
-fn takes_back_what_a_worker_rejects() {
-    let daemon = Daemon::running(3, "rejecting");
-    daemon.wait_for("all shards held", all_held);
-    daemon.signal("HUP");
-    daemon.wait_for("the old configuration", |board| {
-        let word = |n| board.flusher(n).get(WorkerWord::Generation);
-        let daemon = board.daemon();
-        daemon.get(DaemonWord::ReloadFailed) == 1
-            && daemon.get(DaemonWord::Generation) == 3
-            && (0..3).all(|n| healthy(board, n))
-            && (word(0), word(1)) == (3, 3)
-            && all_held(board)
-    });
-    wait_until("the end of it", || daemon.logged(&["the old configuration is back"]));
-    assert!(daemon.logged(&["flusher/1 (pid", "ended with status 78"]), "{}", daemon.log());
-    assert_eq!(daemon.stop().code(), Some(0));
-}
-
-fn does_not_wait_for_a_hanging_probe() {
-    let daemon = Daemon::running(1, "hanging");
-    let before = daemon.flusher(0);
-    daemon.signal("HUP");
-    daemon.wait_for("a refusal", |board| board.daemon().get(DaemonWord::ReloadFailed) == 1);
-    assert_eq!(daemon.flusher(0), before);
-    assert_eq!(daemon.board().unwrap().daemon().get(DaemonWord::Generation), 1);
-    assert_eq!(daemon.stop().code(), Some(0));
 }
 
 fn stops_the_stuck_on_time(flushers: usize) {
