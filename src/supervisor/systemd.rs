@@ -3,12 +3,10 @@
 //! Every failure is ignored: the daemon runs as well without systemd. The watchdog is petted
 //! while the supervisor's loop turns; an outage of Kafka or Redis never keeps it from that.
 
+use crate::sys::process::SYSTEMD_VARIABLES;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
-
-/// Variables that are meant for the supervisor alone.
-pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
@@ -22,7 +20,8 @@ pub struct Systemd {
 
 impl Systemd {
     pub fn from_environment() -> Systemd {
-        let [socket, watchdog_usec, watchdog_pid] = VARIABLES.map(|name| std::env::var(name).ok());
+        let [socket, watchdog_usec, watchdog_pid] =
+            SYSTEMD_VARIABLES.map(|name| std::env::var(name).ok());
         let own_pid = std::process::id().to_string();
         let ours = watchdog_pid.is_none_or(|pid| pid == own_pid);
         let usec: Option<u64> = watchdog_usec.filter(|_| ours).and_then(|n| n.parse().ok());

@@ -168,9 +168,35 @@ pub fn set_name(name: &str) {
 pub fn close_inherited() -> io::Result<()> {
     // SAFETY: takes numbers only. No owner of these descriptors runs in this process: the
     // parent's frames are never returned to, and nothing of ours is open yet.
-    cvt(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } as libc::c_int)
-        .map(|_| ())
+    let closed = cvt(
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } as libc::c_int
+    );
+    match closed {
+        Ok(_) => Ok(()),
+        // Before Linux 5.9, and under a seccomp filter that is older than the call.
+        Err(why) if matches!(why.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            close_listed()
+        }
+        Err(why) => Err(why),
+    }
 }
+
+/// The same, one by one.
+fn close_listed() -> io::Result<()> {
+    let mut open = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        open.extend(entry?.file_name().to_str().and_then(|name| name.parse::<libc::c_int>().ok()));
+    }
+    // By now the listing itself is closed, and one number of these is free.
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        // SAFETY: takes a number only; as above, no owner of it runs in this process.
+        unsafe { libc::close(descriptor) };
+    }
+    Ok(())
+}
+
+/// By which systemd speaks to the supervisor, and to nobody it forks.
+pub const SYSTEMD_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 /// Takes variables out of the environment that are meant for the parent only.
 pub fn unset(variables: &[&str]) {

@@ -23,9 +23,6 @@ pub const HYSTERESIS_PERCENT: u64 = 5;
 /// A worker is taken before the supervisor when memory runs out.
 const OOM_SCORE: i32 = 500;
 
-/// What the supervisor's environment says to systemd's clients, of which a worker is none.
-const NOT_FOR_WORKERS: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
-
 /// What a worker's main function is handed after its birth.
 pub struct Berth<'a> {
     pub board: &'a Board,
@@ -90,7 +87,7 @@ pub fn birth(
         log::error!("{name} cannot close what it inherited: {why}");
         return ErrorKind::Temporary as i32;
     }
-    process::unset(&NOT_FOR_WORKERS);
+    process::unset(&process::SYSTEMD_VARIABLES);
     process::set_name(&name);
     memory::tune_allocator();
     if let Err(why) = process::volunteer_for_oom(OOM_SCORE) {

@@ -63,6 +63,7 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("turns_a_panic_into_an_obituary", turns_a_panic_into_an_obituary),
     ("knows_the_kernels_killing_for_memory", knows_the_kernels_killing_for_memory),
     ("survives_forks_that_fail", survives_forks_that_fail),
+    ("needs_no_close_range", needs_no_close_range),
     ("goes_on_when_nobody_reads_its_log", goes_on_when_nobody_reads_its_log),
     ("stops_when_misconfigured", stops_when_misconfigured),
     ("takes_back_what_a_worker_rejects", takes_back_what_a_worker_rejects),
@@ -289,6 +290,22 @@ fn survives_forks_that_fail() {
     assert_eq!((0..3).map(|n| board.flusher(n).get(WorkerWord::Restarts)).sum::<u64>(), 0);
     // This program, strace, the daemon, four workers.
     assert_eq!(processes().len(), 7, "{:?}", processes());
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// On an older kernel: strace stands in for it.
+fn needs_no_close_range() {
+    let inject = "inject=close_range:error=ENOSYS";
+    let wrapper =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=close_range", "-e", inject];
+    let instance = format!("test-{}-close", std::process::id());
+    let daemon = Daemon::start_under(&wrapper, &instance, 1, "good", &[]);
+    daemon.wait_for_health(1);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.flusher(0))).unwrap();
+    let open: Vec<_> =
+        open.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap()).collect();
+    assert!(open.iter().all(|path| !path.starts_with("/dev/shm")), "{open:?}");
+    assert_eq!(daemon.board().unwrap().flusher(0).get(WorkerWord::Restarts), 0);
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
