@@ -1,12 +1,13 @@
 #!/bin/sh
-# Kafka hangs while much is due: what is in flight stays bounded, nobody is killed or loses the
-# group, and everything is delivered once it is back.
+# Kafka hangs while much is due: what is in flight and all memory stays bounded, nobody is killed or
+# loses the group, and everything is delivered once it is back.
 # kafka: apache
 # timeout: 400
 #
 # The outage lasts 25 s, longer than max-unhealthy-seconds; with SPANBUFD_TEST_LONG=1 two minutes,
 # as long as a broker takes to restart on a bad day. The broker is one of this test's own.
 . "$(dirname "$0")/lib/common.sh"
+. "$ROOT/tests/lib/memory.sh"
 
 outage=25
 [ -z "${SPANBUFD_TEST_LONG:-}" ] || outage=120
@@ -27,7 +28,7 @@ for n in range(2500):
                 is_segment=True, attributes={"blob": {"type": "string", "value": blob}})
     print(json.dumps(span))
 EOF
-start_spanbufd --flusher-processes 1 --timeout 20 --root-timeout 15 --max-unhealthy-seconds 10 \
+start_spanbufd --max-index-bytes 64MiB --timeout 20 --root-timeout 15 --max-unhealthy-seconds 10 \
     --kafka-consumer session.timeout.ms=$(((outage + 60) * 1000)) --shutdown-timeout 60
 wait_until 40 board_says 'len(s)' 2
 produce "$IN" <"$TMP/in" >/dev/null
@@ -47,6 +48,7 @@ echo "at most $most bytes in flight"
 # The bound is 8 MiB and what one segment may have on top.
 [ "$most" -gt $((1 << 20)) ] || fail "too little was in flight to tell"
 [ "$most" -le $((18 << 20)) ] || fail "too much was in flight"
+memory_is_bounded 2 64
 board_says 'w["flusher/0"]["waiting_for"]' 1 || fail "nobody says that Kafka is waited for"
 kill -CONT "$APACHE_PID"
 wait_until 120 board_says 'total("delivered"), d["health"]' "(2500, 'healthy')"
