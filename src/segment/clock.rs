@@ -56,15 +56,22 @@ impl Clock {
         self.caught_up = false;
     }
 
-    /// Backpressure holds the shard (or lets go): frozen time does not count.
+    /// Backpressure holds the shard (or lets go): frozen time does not count, and what arrives
+    /// meanwhile has to be read before the clock runs again.
     pub fn freeze(&mut self, frozen: bool, now: Duration) {
         // Said again and again: starting anew each time would lose a fraction each time.
         if frozen == self.frozen {
             return;
         }
         self.stand(now);
+        self.caught_up &= !frozen;
         self.frozen = frozen;
         self.run_if_free(now);
+    }
+
+    /// Whether all that there was has been read, as far as is known.
+    pub fn is_caught_up(&self) -> bool {
+        self.caught_up
     }
 
     /// The time at monotonic time `now`.
@@ -128,9 +135,13 @@ mod tests {
         clock.freeze(true, at(13));
         assert_eq!(clock.read(at(50)), Some(EventMs(3000)));
         clock.freeze(false, at(50));
-        assert_eq!(clock.read(at(51)), Some(EventMs(4000)));
-        clock.behind(at(52));
-        assert_eq!(clock.read(at(60)), Some(EventMs(5000)));
+        // What has come meanwhile is read first.
+        assert_eq!(clock.arrive(Some(EventMs(3500)), WALL, at(51)), EventMs(3500));
+        assert_eq!(clock.read(at(52)), Some(EventMs(3500)));
+        clock.caught_up(at(53));
+        assert_eq!(clock.read(at(54)), Some(EventMs(4500)));
+        clock.behind(at(55));
+        assert_eq!(clock.read(at(60)), Some(EventMs(5500)));
     }
 
     #[test]

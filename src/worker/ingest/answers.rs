@@ -62,13 +62,9 @@ impl Desk<'_> {
         self.kafka_answers();
     }
 
-    /// Who has read up to the very end is caught up, also when the client's word for it was missed
-    /// (it comes once). The other way round says nothing: markers and compaction leave gaps.
     fn note_end(&mut self, id: ShardId, end: Offset) {
-        let Some(shard) = self.shards.get(&id) else { return };
-        if shard.next == end {
-            self.caught_up(id);
-        }
+        let Some(shard) = self.shards.get_mut(&id) else { return };
+        shard.note_end(end, time::monotonic());
         self.slot(id).set_offset(ShardWord::HighWatermark, Some(end));
     }
 

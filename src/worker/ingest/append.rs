@@ -40,7 +40,7 @@ impl Desk<'_> {
         let now = time::monotonic();
         self.stand_if_late(now);
         if !self.store_backoff.is_over(now) {
-            return Ok(());
+            return self.set_full_aside(now);
         }
         let appends = self.pending(all, now)?;
         let mut rest = appends.as_slice();
@@ -64,6 +64,13 @@ impl Desk<'_> {
             rest = later;
         }
         Ok(())
+    }
+
+    /// While the store may not be asked, a draft grows to its bound and no further.
+    fn set_full_aside(&mut self, now: Duration) -> Result<()> {
+        let config = self.config;
+        let mut full = self.shards.values_mut().filter(|shard| shard.is_full(config));
+        full.try_for_each(|shard| shard.set_aside(config, now))
     }
 
     /// Packs what is ripe; everything that waits to be appended.

@@ -12,10 +12,10 @@ use super::strays::Strays;
 use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kafka::consumer::{Consumer, Message};
 use crate::kafka::metadata;
-use crate::segment::{Offset, ShardId};
+use crate::segment::ShardId;
 use crate::store::redis::RedisStore;
 use crate::store::{Identity, Store};
 use crate::sys::time;
@@ -206,54 +206,9 @@ impl<'a> Desk<'a> {
         if let Some(shard) = self.shards.get_mut(&id)
             && shard.phase == Phase::Flowing
         {
+            shard.tail.caught_up();
             shard.clock.caught_up(time::monotonic());
         }
-    }
-
-    /// Some position is out of its partition's range: looks which, and what is there. What was
-    /// read before is appended first: it is not there to be read again.
-    pub fn out_of_range(&mut self, consumer: &Consumer) -> Result<()> {
-        self.append_ripe(true)?;
-        let mut flowing = Vec::new();
-        for shard in self.shards.values_mut() {
-            match shard.phase {
-                Phase::Flowing => flowing.push(shard.id),
-                // It may be the one: when it can be appended to again, it takes a new fetcher.
-                _ => shard.stranded = true,
-            }
-        }
-        for id in flowing {
-            match consumer.watermarks(id, KAFKA_WAIT) {
-                Ok((low, high)) => self.compare_range(id, low, high)?,
-                Err(error) => {
-                    self.troubles.warn(&format!("cannot ask for the range of {id}"), &error);
-                }
-            }
-            self.berth.beat();
-        }
-        Ok(())
-    }
-
-    /// Retention has eaten what stood at our position: that is loss, it is counted and said.
-    fn compare_range(&mut self, id: ShardId, low: Offset, high: Offset) -> Result<()> {
-        let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
-        if shard.next < low {
-            log::error!(
-                "partition {id}: offsets {} to {low} are lost: retention removed them before they \
-                 were read; reading goes on at {low}; give the topic more retention",
-                shard.next
-            );
-            shard.skip_to(low, time::monotonic());
-            return Ok(());
-        }
-        if shard.next > high {
-            return Err(Error::config(format!(
-                "partition {id} ends at offset {high}, before our position {}: the topic was \
-                 truncated or made anew; reset the group's offsets to start over",
-                shard.next
-            )));
-        }
-        Ok(())
     }
 
     pub fn read(&mut self, message: &Message<'_>, now: Duration) -> Taken {
@@ -283,6 +238,7 @@ impl<'a> Desk<'a> {
             self.look_at_memory();
             self.berth.beat();
             self.look_at_ends(consumer, now);
+            self.compare_ranges(consumer)?;
             if self.kafka_waits && consumer.answers(ENDS_WAIT) {
                 self.kafka_answers();
             }

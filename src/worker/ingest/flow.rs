@@ -55,7 +55,7 @@ impl Desk<'_> {
         let mut start = Vec::new();
         let mut pause = Vec::new();
         for shard in self.shards.values_mut() {
-            let idle = shard.pending.is_none() && !shard.has_draft();
+            let idle = shard.is_idle();
             match shard.phase {
                 Phase::Starting if shard.hold.is_none() => {
                     start.push((shard.id, shard.position));

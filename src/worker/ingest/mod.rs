@@ -15,8 +15,10 @@ mod floor;
 mod flow;
 mod maps;
 mod pressure;
+mod range;
 mod shard;
 mod strays;
+mod tail;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@
 use super::confirm::Contest;
 use super::floor::Floor;
 use super::pressure::Pressure;
+use super::tail::{Tail, Verdict};
 use crate::board::words::Paused;
 use crate::config::Config;
 use crate::error::Result;
@@ -20,6 +21,9 @@ use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::{Append, Life, State};
 use crate::sys::{random, time};
 use std::time::Duration;
+
+/// Whose partition did not answer is left alone for so long; the others go on meanwhile.
+pub const UNANSWERED_WAIT: Duration = Duration::from_secs(5);
 
 /// What a shard is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,11 @@ pub struct Shard {
     pub pressure: Pressure,
     /// Its position was out of range: it takes a new fetcher to start it again.
     pub stranded: bool,
+    /// Its position may be out of range: its partition is asked.
+    pub doubted: bool,
+    /// Its partition did not answer, and is not asked again before this (monotonic).
+    pub ask_at: Duration,
+    pub tail: Tail,
     /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
     pub open: bool,
     draft: Draft,
@@ -129,6 +138,9 @@ impl Shard {
             hold: Some(Paused::NoHolder),
             pressure: Pressure::default(),
             stranded: false,
+            doubted: false,
+            ask_at: Duration::ZERO,
+            tail: Tail::default(),
             open: false,
             draft: Draft::new(config.limits().spread_ms()),
             drafted_at: now,
@@ -212,7 +224,7 @@ impl Shard {
         }
     }
 
-    fn is_full(&self, config: &Config) -> bool {
+    pub fn is_full(&self, config: &Config) -> bool {
         self.draft.len() >= config.max_batch_size as usize
             || self.draft.bytes() as u64 >= config.max_batch_bytes
     }
@@ -227,6 +239,36 @@ impl Shard {
     /// Something was read that has to move the position.
     pub fn has_draft(&self) -> bool {
         !self.draft.is_empty() || self.tally.skipped > 0
+    }
+
+    /// Nothing that was read waits to get into the store.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_none() && !self.has_draft()
+    }
+
+    /// Stops reading here: what is drafted waits for the store as if that had refused it, what
+    /// else arrives is thrown away, and a seek comes back to what stands behind the draft.
+    pub fn set_aside(&mut self, config: &Config, now: Duration) -> Result<()> {
+        self.pack(config, now)?;
+        if self.phase == Phase::Flowing {
+            self.phase = if self.pending.is_some() { Phase::Refused } else { Phase::Starting };
+        }
+        Ok(())
+    }
+
+    /// The partition ends at `end`: whether the clock may run by itself.
+    pub fn note_end(&mut self, end: Offset, now: Duration) {
+        if self.phase != Phase::Flowing {
+            self.tail = Tail::default();
+            return;
+        }
+        match self.tail.look(self.next, end, self.clock.is_caught_up()) {
+            Verdict::CaughtUp => self.clock.caught_up(now),
+            Verdict::Behind => self.clock.behind(now),
+            // With the seek the client says anew when it has reached the end.
+            Verdict::AskClient if self.is_idle() => self.phase = Phase::Starting,
+            Verdict::AskClient | Verdict::Unknown => {}
+        }
     }
 
     /// Packs the draft into the next batch of the chain, under a fresh id. Nothing to pack and
@@ -309,6 +351,16 @@ impl Shard {
             self.phase = Phase::Starting;
         }
         Some(pending)
+    }
+}
+
+#[cfg(test)]
+impl Shard {
+    /// As if this span had been read.
+    pub fn draft_span(&mut self, payload: &[u8], config: &Config) {
+        let Ok(span) = span::parse(payload, config.validate) else { panic!("no span") };
+        self.draft.add(&span, self.next, EventMs(1));
+        self.next = Offset(self.next.0 + 1);
     }
 }
 

@@ -5,8 +5,10 @@ use super::shard::{Phase, Shard};
 use crate::board::words::{Kind, ShardWord};
 use crate::board::{Board, Shape};
 use crate::config::Config;
-use crate::kafka::consumer::Consumer;
+use crate::kafka::consumer::{Consumer, Event};
+use crate::kafka::mock::Mock;
 use crate::segment::clock::Clock;
+use crate::segment::span::Validate;
 use crate::segment::{EventMs, Offset, ShardId};
 use crate::store::books::Books;
 use crate::store::redis::RedisStore;
@@ -17,6 +19,8 @@ use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 const ID: ShardId = ShardId(0);
+const SPAN: &[u8] = br#"{"project_id":1,"trace_id":"t","span_id":"a"}"#;
+const POLL: Duration = Duration::from_millis(100);
 
 /// What stands in the store for the shards of these tests.
 fn state() -> State {
@@ -41,19 +45,23 @@ fn config() -> Config {
         redis_url: "redis://127.0.0.1:1".to_owned(),
         group_id: "group".to_owned(),
         input_topic: "topic".to_owned(),
+        validate: Validate::Ids,
         ..Config::default()
     }
 }
 
-/// Hands `test` a desk with one flowing shard and a consumer.
 fn at_desk(test: impl FnOnce(&mut Desk<'_>, &Consumer)) {
-    let (config, board) =
-        (config(), Board::private(Shape { ingests: 1, flushers: 1, max_shards: 1 }));
+    at_desk_with(&config(), test);
+}
+
+/// Hands `test` a desk with one flowing shard and a consumer.
+fn at_desk_with(config: &Config, test: impl FnOnce(&mut Desk<'_>, &Consumer)) {
+    let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 1 });
     let berth = Berth::new(&board, Kind::Ingest, 0);
-    let Ok(store) = RedisStore::open(&config) else { panic!("no store") };
-    let Ok(consumer) = Consumer::create(&config, "host", 0) else { panic!("no consumer") };
+    let Ok(store) = RedisStore::open(config) else { panic!("no store") };
+    let Ok(consumer) = Consumer::create(config, "host", 0) else { panic!("no consumer") };
     let consumer = ManuallyDrop::new(consumer);
-    let mut desk = Desk::new(&config, &berth, store);
+    let mut desk = Desk::new(config, &berth, store);
     desk.assigned(&[ID]);
     let shard = shard(&mut desk);
     shard.adopt(&state());
@@ -96,4 +104,104 @@ fn a_clock_that_ran_while_the_store_hung_is_not_frozen_so() {
         desk.begin_turn(now);
         assert_eq!(shard(desk).clock.read(now), Some(EventMs(1000)));
     });
+}
+
+/// The store fails, and is not asked for a while.
+fn away(desk: &mut Desk<'_>) {
+    (0..8).for_each(|_| desk.store_backoff.failed(time::monotonic()));
+}
+
+fn draft_span(desk: &mut Desk<'_>) {
+    let config = desk.config;
+    shard(desk).draft_span(SPAN, config);
+}
+
+#[test]
+fn what_is_read_is_kept_when_retention_bites_while_the_store_is_away() {
+    at_desk(|desk, _| {
+        draft_span(desk);
+        away(desk);
+        assert_eq!(desk.compare_range(ID, Offset(100), Offset(200)).ok(), Some(false));
+        let shard = shard(desk);
+        let pending = shard.pending.as_ref().map(|pending| &pending.append);
+        assert_eq!(pending.map(|append| append.next), Some(Offset(6)));
+        assert!(pending.is_some_and(|append| append.batch.is_some()));
+        assert_eq!((shard.phase, shard.stranded), (Phase::Refused, true));
+        // Once it is stored, what follows is found missing.
+        shard.appended();
+        assert_eq!((shard.phase, shard.next), (Phase::Starting, Offset(6)));
+        shard.phase = Phase::Flowing;
+        assert_eq!(desk.compare_range(ID, Offset(100), Offset(200)).ok(), Some(false));
+        let pending = self::shard(desk).pending.as_ref().map(|pending| pending.tally.lost);
+        assert_eq!(pending, Some(94));
+    });
+}
+
+#[test]
+fn a_draft_that_is_full_is_not_read_on_while_the_store_is_away() {
+    at_desk_with(&Config { max_batch_size: 2, ..config() }, |desk, _| {
+        away(desk);
+        draft_span(desk);
+        assert!(desk.append_ripe(false).is_ok());
+        assert_eq!(shard(desk).phase, Phase::Flowing);
+        draft_span(desk);
+        assert!(desk.append_ripe(false).is_ok());
+        assert_eq!(shard(desk).phase, Phase::Refused);
+        assert!(!shard(desk).has_draft() && shard(desk).pending.is_some());
+    });
+}
+
+#[test]
+fn whoever_may_be_out_of_range_is_asked_until_kafka_answers_and_read_by_a_new_fetcher() {
+    let Ok(mock) = Mock::start(&[("topic".to_owned(), 1)]) else { panic!("no mock cluster") };
+    at_desk_with(&Config { bootstrap_servers: mock.address(), ..config() }, |desk, consumer| {
+        shard(desk).adopt(&State { position: Offset(0), ..state() });
+        shard(desk).phase = Phase::Flowing;
+        assert!(mock.set_up(false).is_ok());
+        assert!(desk.out_of_range(consumer).is_ok());
+        assert_eq!((shard(desk).phase, shard(desk).stranded), (Phase::Flowing, false));
+        assert!(mock.set_up(true).is_ok());
+        let until = time::monotonic() + Duration::from_secs(60);
+        while shard(desk).doubted && time::monotonic() < until {
+            shard(desk).ask_at = Duration::ZERO;
+            assert!(desk.compare_ranges(consumer).is_ok());
+        }
+        assert_eq!((shard(desk).phase, shard(desk).stranded), (Phase::Starting, true));
+    });
+}
+
+#[test]
+fn ends_that_stay_out_of_reach_stop_the_clock_and_have_the_client_asked() {
+    at_desk(|desk, _| {
+        let at = Duration::from_secs;
+        let shard = shard(desk);
+        shard.clock = Clock::resume(Some(EventMs(1000)));
+        shard.clock.caught_up(at(0));
+        shard.note_end(Offset(20), at(1));
+        assert_eq!(shard.clock.read(at(2)), Some(EventMs(3000)));
+        shard.next = Offset(10);
+        shard.note_end(Offset(30), at(2));
+        assert_eq!((shard.clock.read(at(9)), shard.phase), (Some(EventMs(3000)), Phase::Flowing));
+        shard.position = shard.next;
+        shard.note_end(Offset(30), at(3));
+        assert_eq!(shard.phase, Phase::Starting);
+    });
+}
+
+#[test]
+fn a_seek_has_the_client_say_again_that_all_is_read() {
+    let Ok(mock) = Mock::start(&[("topic".to_owned(), 1)]) else { panic!("no mock cluster") };
+    let config =
+        Config { bootstrap_servers: mock.address(), partitions: vec![0], ..self::config() };
+    let Ok(consumer) = Consumer::open(&config, "host", 0) else { panic!("no consumer") };
+    let consumer = ManuallyDrop::new(consumer);
+    let until = time::monotonic() + Duration::from_secs(60);
+    for _ in 0..2 {
+        let start = || consumer.start(&[(ID, Offset(0))], Duration::from_secs(2));
+        while start().is_ok_and(|ready| ready.is_empty()) && time::monotonic() < until {}
+        let caught_up = || matches!(consumer.poll(POLL), Some(Event::CaughtUp(ID)));
+        while !caught_up() {
+            assert!(time::monotonic() < until);
+        }
+    }
 }
