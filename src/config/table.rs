@@ -177,7 +177,7 @@ pub static TABLE: &[Row] = &[
         "age at which any segment is flushed"),
     row("max-segment-bytes", kind!(Size max_segment_bytes KIB, GIB), "10MiB", Reload,
         "size at which a segment is flushed and split"),
-    row("max-flush-segments", kind!(Count max_flush_segments 1, 100_000), "500", Reload,
+    row("max-flush-segments", kind!(Count max_flush_segments 1, 100_000), "2000", Reload,
         "segments that a flusher takes at once"),
     row("max-index-bytes", kind!(Size max_index_bytes 64 * KIB, 1024 * GIB), "512MiB", Reload,
         "memory of one flusher's index"),

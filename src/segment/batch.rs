@@ -509,30 +509,39 @@ fn read_blocks(from: &mut Reader<'_>) -> Result<Vec<Block>, Damage> {
 
 /// Checks and decompresses one block.
 pub fn unpack_block(block: &Block, stored: &[u8]) -> Result<Vec<u8>, Damage> {
+    let mut raw = Vec::new();
+    unpack_block_into(block, stored, &mut raw)?;
+    Ok(raw)
+}
+
+/// The same, in place of what is in `raw`.
+pub fn unpack_block_into(block: &Block, stored: &[u8], raw: &mut Vec<u8>) -> Result<(), Damage> {
+    raw.clear();
     if stored.len() != block.stored_bytes as usize || xxh3_64(stored) != block.checksum {
         return damage(format!("a block of {} bytes has a wrong checksum", stored.len()));
     }
-    let raw = match stored.split_first() {
-        Some((&PLAIN, raw)) => raw.to_vec(),
-        Some((&ZSTD, packed)) => decompress(packed, block.raw_bytes)?,
+    match stored.split_first() {
+        Some((&PLAIN, plain)) => raw.extend_from_slice(plain),
+        Some((&ZSTD, packed)) => decompress(packed, block.raw_bytes, raw)?,
         _ => return damage("a block of unknown kind"),
-    };
+    }
     match raw.len() == block.raw_bytes as usize {
-        true => Ok(raw),
+        true => Ok(()),
         false => damage(format!("a block of {} bytes, not {}", raw.len(), block.raw_bytes)),
     }
 }
 
-fn decompress(packed: &[u8], raw_bytes: u32) -> Result<Vec<u8>, Damage> {
+fn decompress(packed: &[u8], raw_bytes: u32, raw: &mut Vec<u8>) -> Result<(), Damage> {
     if u64::from(raw_bytes) > packed.len() as u64 * MAX_RATIO {
         return damage(format!("{} bytes cannot hold {raw_bytes}", packed.len()));
     }
+    raw.reserve(raw_bytes as usize);
     DECOMPRESSOR.with_borrow_mut(|slot| {
         if slot.is_none() {
             *slot = Decompressor::new().ok();
         }
-        match slot.as_mut().map(|zstd| zstd.decompress(packed, raw_bytes as usize)) {
-            Some(Ok(raw)) => Ok(raw),
+        match slot.as_mut().map(|zstd| zstd.decompress_to_buffer(packed, raw)) {
+            Some(Ok(_)) => Ok(()),
             Some(Err(error)) => damage(format!("cannot decompress a block: {error}")),
             None => damage("no memory to decompress a block"),
         }

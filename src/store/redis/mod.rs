@@ -6,6 +6,7 @@
 
 mod link;
 mod parse;
+mod range;
 mod view;
 
 use super::keys;
@@ -21,6 +22,7 @@ use crate::segment::{BatchId, Offset, ShardId};
 use crate::sys::time;
 use link::{Command, Link, Reply};
 use parse::hex;
+use range::Range;
 use std::time::Duration;
 pub use view::ShardKeys;
 
@@ -280,26 +282,26 @@ impl RedisStore {
         }
     }
 
-    fn ranges(&mut self, wanted: &[(ShardId, BatchId, u32, u32)]) -> Result<Vec<Option<Vec<u8>>>> {
+    /// What the values of batches hold in these ranges: less where they end before.
+    fn ranges(&mut self, wanted: &[Range]) -> Result<Vec<Vec<u8>>> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let replies = self.call(|store| {
-            let get = |(shard, id, at, bytes): &(ShardId, BatchId, u32, u32)| {
+            let get = |range: &Range| {
                 Command::new("GETRANGE")
-                    .arg(keys::batch(&store.namespace, *shard, *id))
-                    .arg(at.to_string())
-                    .arg((u64::from(*at) + u64::from(*bytes)).saturating_sub(1).to_string())
+                    .arg(keys::batch(&store.namespace, range.shard, range.batch))
+                    .arg(range.start.to_string())
+                    .arg(range.end.saturating_sub(1).to_string())
             };
             wanted.iter().map(get).collect()
         })?;
-        let whole = |(reply, (_, _, _, bytes)): (Reply, &(ShardId, BatchId, u32, u32))| match reply
-        {
-            Reply::Bytes(found) if found.len() == *bytes as usize => Ok(Some(found)),
-            Reply::Bytes(_) | Reply::Nil => Ok(None),
+        let found = |reply| match reply {
+            Reply::Bytes(found) => Ok(found),
+            Reply::Nil => Ok(Vec::new()),
             other => Err(self.unexpected("read a batch", Some(&other))),
         };
-        replies.into_iter().zip(wanted).map(whole).collect()
+        replies.into_iter().map(found).collect()
     }
 }
 
@@ -401,17 +403,20 @@ impl Store for RedisStore {
     }
 
     fn headers(&mut self, shard: ShardId, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>> {
-        let wanted: Vec<_> =
-            listed.iter().map(|one| (shard, one.id, 0, one.header_bytes)).collect();
-        self.ranges(&wanted)
+        let range = |one: &Listed| Range::new(shard, one.id, 0, one.header_bytes);
+        let wanted: Vec<Range> = listed.iter().map(range).collect();
+        let found = self.ranges(&wanted)?.into_iter().zip(&wanted);
+        Ok(found.map(|(bytes, range)| (bytes.len() == range.len()).then_some(bytes)).collect())
     }
 
     fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)]) -> Result<Vec<Option<Vec<u8>>>> {
         let range = |(shard, id, block): &(ShardId, BatchId, Block)| {
-            (*shard, *id, block.at, block.stored_bytes)
+            Range::new(*shard, *id, block.at, block.stored_bytes)
         };
-        let wanted: Vec<_> = wanted.iter().map(range).collect();
-        self.ranges(&wanted)
+        let wanted: Vec<Range> = wanted.iter().map(range).collect();
+        let runs = range::joined(&wanted);
+        let found = self.ranges(&runs.iter().map(|run| run.range).collect::<Vec<_>>())?;
+        Ok(range::apart(&wanted, &runs, &found))
     }
 
     fn settle(

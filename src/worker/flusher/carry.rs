@@ -4,8 +4,8 @@
 //! store agrees by its script (P7).
 
 use super::Desk;
+use super::bodies::Bodies;
 use super::headers::{header_pages, read_header};
-use super::round::read_blocks;
 use crate::error::Result;
 use crate::segment::batch::{self, CarriedChunk};
 use crate::segment::index::{ChunkRef, Index, Marks};
@@ -48,14 +48,15 @@ impl Carry {
             }
             desk.berth.beat();
         }
-        let Some(blocks) = read_blocks(desk, shard, &self.chunks)? else {
+        let mut bodies = Bodies::default();
+        if !bodies.read(desk, shard, &self.chunks)? {
             return Ok(None);
-        };
+        }
         let mut carried = Vec::with_capacity(self.chunks.len());
-        for chunk in &self.chunks {
+        for (place, chunk) in self.chunks.iter().enumerate() {
             let header = &headers[&chunk.batch];
             let Some(head) = header.chunks.get(chunk.ordinal as usize) else { return Ok(None) };
-            let Some(body) = blocks.body(chunk) else { return Ok(None) };
+            let Some(body) = bodies.get(place) else { return Ok(None) };
             carried.push(CarriedChunk { head, spans: header.spans_of(head), body });
         }
         let at = index.indexed_ms().unwrap_or(EventMs(0));

@@ -9,6 +9,7 @@ use super::claim::Claim;
 use super::headers::{header_pages, read_header};
 use super::ledger::Ledger;
 use super::owned::{Owned, close_books, rebuild, report_books};
+use super::pace::Pace;
 use super::tell::Teller;
 use super::{Desk, clock};
 use crate::board::words::{Paused, ShardWord};
@@ -50,6 +51,7 @@ pub struct Held {
     pub leaving: bool,
     /// Counts the takings, so that a flight of an earlier one is told apart.
     pub taking: u64,
+    pub pace: Pace,
     owned: Option<Owned>,
     past: Option<Past>,
     teller: Teller,
@@ -79,6 +81,7 @@ impl Held {
             shard,
             leaving: false,
             taking: 0,
+            pace: Pace::default(),
             owned: None,
             past: None,
             teller: Teller::default(),

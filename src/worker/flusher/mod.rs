@@ -7,6 +7,7 @@
 //! Waiting never blocks the loop: acknowledgements arrive between two turns, and each turn
 //! beats the heart once, whether or not work got done (P3).
 
+mod bodies;
 mod carry;
 mod claim;
 mod flight;
@@ -15,6 +16,7 @@ mod held;
 mod ledger;
 mod letter;
 mod owned;
+mod pace;
 mod round;
 mod tell;
 
@@ -23,26 +25,35 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::producer::Producer;
 use crate::kafka::trouble::{State, Trouble};
+use crate::segment::index::DueSegment;
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
 use crate::sys::time;
 use crate::worker::{Backoff, Berth, HYSTERESIS_PERCENT, Repeats, exit_status};
 use flight::Flights;
 use held::Held;
+use round::Round;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 /// How often what is new is indexed, what is due is sent, what was acknowledged is settled. Each
 /// time has its price in calls to the store and in blocks that are read for a few of their chunks,
 /// so things are gathered for as long as nobody minds: it bounds how late a deadline is seen.
-const WORK_INTERVAL: Duration = Duration::from_millis(25);
+const WORK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The same while all shards work off a backlog.
+const BACKLOG_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Raw bytes of one round, at most (one segment at least). Of a large round fewer blocks are read
+/// again by the next.
+const ROUND_BYTES_MAX: u64 = 16 << 20;
 
 /// Bytes produced and not yet acknowledged, at most, counted as `flight.rs` does (the client's
-/// queue is larger). One round may pass it by one segment.
-/// An idempotent client may have five requests of a MB on their way to a partition; while it has
-/// more to send than that, its thread spins. With much less, rounds are so small that blocks are
-/// read again and again.
-const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
+/// queue is larger). One segment may pass it.
+/// An idempotent client sends nothing more to a partition while messages are on their way there,
+/// and its thread spins while what it has waits for longer than `linger.ms`: so it is given as
+/// much as can be on its way in that time, and no more.
+const IN_FLIGHT_BYTES_MAX: u64 = 2 << 20;
 
 /// Between two early flushes: what was flushed must have time to be settled.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
@@ -71,6 +82,11 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
+    /// Kafka has not just refused what it was given.
+    fn kafka_takes(&self) -> bool {
+        self.kafka_backoff.is_over(time::monotonic())
+    }
+
     /// A broker refused a batch of messages for its size: send them one by one to find out which.
     fn send_alone(&mut self) {
         if self.producer.is_alone() {
@@ -135,6 +151,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
             letter_refused_bytes: usize::MAX,
         },
         held: Vec::new(),
+        round: Round::none(),
         flights: Flights::new(),
         worked_at: Duration::ZERO,
         is_full: false,
@@ -152,6 +169,8 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
 struct Flusher<'a> {
     desk: Desk<'a>,
     held: Vec<Held>,
+    /// What is due and read, and not yet in flight.
+    round: Round,
     flights: Flights,
     worked_at: Duration,
     /// As much is in flight as may be.
@@ -163,11 +182,11 @@ struct Flusher<'a> {
 
 impl Flusher<'_> {
     /// One turn: when it is time to work, take and let go, index, flush, settle, clean; until it is
-    /// time again, take acknowledgements.
+    /// time again, take acknowledgements, and send more in their place.
     fn turn(&mut self) -> Result<()> {
         self.desk.berth.beat();
         let now = time::monotonic();
-        if self.is_time(now) {
+        if now >= self.work_at() {
             self.worked_at = now;
             self.search(now);
             if self.desk.store_backoff.is_over(now) {
@@ -175,17 +194,18 @@ impl Flusher<'_> {
                 self.sort(outcome)?;
             }
             self.report();
+        } else if self.is_full && self.flights.bytes() < IN_FLIGHT_BYTES_MAX / 2 {
+            let outcome = self.flush();
+            self.sort(outcome)?;
         }
-        self.acknowledge((self.worked_at + WORK_INTERVAL).saturating_sub(time::monotonic()));
+        self.acknowledge(self.work_at().saturating_sub(time::monotonic()));
         self.look_at_kafka(time::monotonic());
-        self.desk.troubles.tell(time::monotonic());
         self.desk.producer.mend()
     }
 
-    /// It is time to work, or there is room again for what could not be sent.
-    fn is_time(&self, now: Duration) -> bool {
-        now.saturating_sub(self.worked_at) >= WORK_INTERVAL
-            || (self.is_full && self.flights.bytes() < IN_FLIGHT_BYTES_MAX / 2)
+    fn work_at(&self) -> Duration {
+        let is_backlog = !self.held.is_empty() && self.held.iter().all(|held| held.pace.is_fast());
+        self.worked_at + if is_backlog { BACKLOG_INTERVAL } else { WORK_INTERVAL }
     }
 
     /// Sorts what failed, once: the store is away (try again), or this cannot go on.
@@ -211,6 +231,7 @@ impl Flusher<'_> {
 
     fn work(&mut self, now: Duration) -> Result<()> {
         for held in &mut self.held {
+            held.pace.note(clock(&self.desk, held.shard), now);
             held.follow(&mut self.desk, now)?;
             self.desk.berth.beat();
         }
@@ -276,35 +297,52 @@ impl Flusher<'_> {
 
     // --- flushing ---
 
-    /// Starts rounds until nothing is due or enough is in flight.
+    /// Hands on what is due, round by round, until nothing is due or enough is in flight.
     fn flush(&mut self) -> Result<()> {
         self.is_full = false;
-        if !self.desk.kafka_backoff.is_over(time::monotonic()) {
-            return Ok(());
+        if let Some(held) = self.held.iter_mut().find(|held| self.round.is_of(held))
+            && held.leaving
+        {
+            self.round.give_back(held);
         }
-        for held in &mut self.held {
-            while self.flights.bytes() < IN_FLIGHT_BYTES_MAX {
-                let room = IN_FLIGHT_BYTES_MAX - self.flights.bytes();
-                let due = held.due(&self.desk, room);
-                if due.is_empty() {
-                    break;
-                }
-                round::start(&mut self.desk, held, &mut self.flights, due)?;
-                self.desk.berth.beat();
+        while self.desk.kafka_takes() {
+            if self.round.is_over() && !self.begin_round(Held::due)? {
+                self.round.rest();
+                break;
+            }
+            self.round.hand_on(&mut self.desk, &mut self.held, &mut self.flights)?;
+            self.desk.berth.beat();
+            self.is_full = self.flights.bytes() >= IN_FLIGHT_BYTES_MAX;
+            if self.is_full {
+                break;
             }
         }
-        self.is_full = self.flights.bytes() >= IN_FLIGHT_BYTES_MAX;
-        // Where there is more than may be in flight, each shard is the first in turn.
-        if !self.held.is_empty() {
-            self.held.rotate_left(1);
-        }
         Ok(())
+    }
+
+    /// Begins a round with what `pick` takes out of the first shard that has some; false when none
+    /// has. Each shard is the first in turn.
+    fn begin_round(
+        &mut self,
+        pick: impl Fn(&mut Held, &Desk<'_>, u64) -> Vec<DueSegment>,
+    ) -> Result<bool> {
+        for _ in 0..self.held.len() {
+            self.held.rotate_left(1);
+            let Some(held) = self.held.last_mut() else { break };
+            let due = pick(held, &self.desk, ROUND_BYTES_MAX);
+            if !due.is_empty() {
+                self.round.begin(&mut self.desk, held, due)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Flushes the oldest segments early while the index is over its bound, or the store is short
     /// of memory and a good part of that is ours. Where others fill the store it would not help.
     fn make_room(&mut self, now: Duration) -> Result<()> {
-        if self.flights.bytes() > 0 || now.saturating_sub(self.made_room_at) < ROOM_INTERVAL {
+        let busy = self.flights.bytes() > 0 || !self.round.is_over();
+        if busy || now.saturating_sub(self.made_room_at) < ROOM_INTERVAL {
             return Ok(());
         }
         let index_bytes: u64 = self.held.iter().map(Held::index_bytes).sum();
@@ -315,14 +353,8 @@ impl Flusher<'_> {
             return Ok(());
         }
         self.made_room_at = now;
-        for held in &mut self.held {
-            let room = IN_FLIGHT_BYTES_MAX.saturating_sub(self.flights.bytes());
-            let oldest = if room > 0 { held.oldest(&self.desk, room) } else { break };
-            if !oldest.is_empty() {
-                round::start(&mut self.desk, held, &mut self.flights, oldest)?;
-            }
-        }
-        Ok(())
+        self.begin_round(Held::oldest)?;
+        self.flush()
     }
 
     /// Whether memory is short, asked here since ingest's word for it may be a second old, and a

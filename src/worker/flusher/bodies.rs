@@ -1,0 +1,165 @@
+//! The bodies of chunks: read from the store, each block once, decompressed, kept side by side.
+//!
+//! Of a block only what is wanted is kept, so they take the memory of what is due and no more. It
+//! is used again: fresh memory costs more than what is done in it.
+
+use super::Desk;
+use crate::error::Result;
+use crate::segment::batch::{self, Block, Damage};
+use crate::segment::index::ChunkRef;
+use crate::segment::{BatchId, ShardId};
+use crate::store::Store;
+use std::ops::Range;
+
+/// What is read and decompressed at a time. A block holds 16 KiB of many segments, or one larger
+/// chunk.
+const PAGE_BYTES: u64 = 8 << 20;
+
+/// The bodies of a list of chunks, in its order.
+#[derive(Default)]
+pub struct Bodies {
+    bytes: Vec<u8>,
+    /// By the chunk's place in the list.
+    at: Vec<Range<usize>>,
+    /// The block that is being read.
+    block: Vec<u8>,
+}
+
+/// A block, and the places of the chunks that are wanted of it.
+struct Wanted<'o> {
+    block: (ShardId, BatchId, Block),
+    places: &'o [usize],
+}
+
+impl Bodies {
+    /// Reads the bodies of these chunks, in place of what was here; false when something is
+    /// missing or damaged: the store has a hole.
+    pub fn read(
+        &mut self,
+        desk: &mut Desk<'_>,
+        shard: ShardId,
+        chunks: &[ChunkRef],
+    ) -> Result<bool> {
+        self.bytes.clear();
+        self.at.clear();
+        self.at.resize(chunks.len(), 0..0);
+        let order = by_block(chunks);
+        for page in pages(&wanted(shard, chunks, &order)) {
+            let blocks: Vec<_> = page.iter().map(|wanted| wanted.block).collect();
+            let stored = desk.store.fetch(&blocks)?;
+            for (wanted, stored) in page.iter().zip(stored) {
+                let Some(stored) = stored else { return Ok(false) };
+                if let Err(damage) = self.keep(chunks, wanted, &stored) {
+                    log::error!("shard {shard}: a block cannot be read: {}", damage.what);
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn keep(
+        &mut self,
+        chunks: &[ChunkRef],
+        wanted: &Wanted<'_>,
+        stored: &[u8],
+    ) -> std::result::Result<(), Damage> {
+        batch::unpack_block_into(&wanted.block.2, stored, &mut self.block)?;
+        for &place in wanted.places {
+            let start = chunks[place].body_at as usize;
+            let end = start.saturating_add(chunks[place].body_bytes as usize);
+            let Some(body) = self.block.get(start..end) else {
+                return Err(Damage { what: format!("a body ends at {end}, beyond its block") });
+            };
+            let at = self.bytes.len();
+            self.bytes.extend_from_slice(body);
+            self.at[place] = at..self.bytes.len();
+        }
+        Ok(())
+    }
+
+    /// The body of a chunk, by its place in the list.
+    pub fn get(&self, place: usize) -> Option<&[u8]> {
+        self.bytes.get(self.at.get(place)?.clone())
+    }
+
+    /// Gives the memory back, for when nothing is due.
+    pub fn free(&mut self) {
+        *self = Bodies::default();
+    }
+}
+
+/// Places in `chunks`, those of one block next to each other, blocks as they lie in the batch.
+fn by_block(chunks: &[ChunkRef]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..chunks.len()).collect();
+    order.sort_unstable_by_key(|&place| {
+        let chunk = &chunks[place];
+        (chunk.batch, chunk.block_no, chunk.ordinal)
+    });
+    order
+}
+
+fn wanted<'o>(shard: ShardId, chunks: &[ChunkRef], order: &'o [usize]) -> Vec<Wanted<'o>> {
+    let block_of = |place: usize| (chunks[place].batch, chunks[place].block_no);
+    let of_one_block = order.chunk_by(|&one, &next| block_of(one) == block_of(next));
+    let first = |places: &[usize]| &chunks[places[0]];
+    of_one_block
+        .map(|places| {
+            let (batch, block) = (first(places).batch, first(places).block);
+            Wanted { block: (shard, batch, block), places }
+        })
+        .collect()
+}
+
+/// Runs of blocks of at most [`PAGE_BYTES`] when decompressed; one block at least.
+fn pages<'w, 'o>(wanted: &'w [Wanted<'o>]) -> Vec<&'w [Wanted<'o>]> {
+    let (mut pages, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, one) in wanted.iter().enumerate() {
+        let raw_bytes = u64::from(one.block.2.raw_bytes);
+        if at > start && bytes + raw_bytes > PAGE_BYTES {
+            pages.push(&wanted[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += raw_bytes;
+    }
+    if start < wanted.len() {
+        pages.push(&wanted[start..]);
+    }
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(raw_bytes: u32) -> Block {
+        Block { at: 0, stored_bytes: 0, raw_bytes, checksum: 0 }
+    }
+
+    fn chunk(batch: u128, block_no: u32, ordinal: u32) -> ChunkRef {
+        let (batch, block) = (BatchId(batch), block(100));
+        ChunkRef { batch, ordinal, block_no, block, body_at: 0, body_bytes: 1, spans: 1 }
+    }
+
+    #[test]
+    fn each_block_is_wanted_once_and_in_its_place() {
+        let chunks = [chunk(2, 0, 1), chunk(1, 3, 9), chunk(2, 0, 0), chunk(1, 2, 5)];
+        let order = by_block(&chunks);
+        let found: Vec<_> = wanted(ShardId(7), &chunks, &order)
+            .into_iter()
+            .map(|wanted| (wanted.block.1.0, wanted.places.to_vec()))
+            .collect();
+        assert_eq!(found, [(1, vec![3]), (1, vec![1]), (2, vec![2, 0])]);
+    }
+
+    #[test]
+    fn pages_are_bounded_and_leave_nothing_out() {
+        let page = PAGE_BYTES as u32;
+        let sizes = [page / 2, page / 2, 1, page * 3, page];
+        let one = |size| Wanted { block: (ShardId(0), BatchId(0), block(size)), places: &[] };
+        let wanted: Vec<Wanted<'_>> = sizes.into_iter().map(one).collect();
+        let lengths: Vec<usize> = pages(&wanted).iter().map(|page| page.len()).collect();
+        assert_eq!(lengths, [2, 1, 1, 1]);
+        assert!(pages(&[]).is_empty());
+    }
+}
