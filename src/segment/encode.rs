@@ -9,6 +9,7 @@ use super::hash::QuickMap;
 use super::index::Reason;
 use super::span::{FlagSplice, IdSplice};
 use super::{IdKey, Offset, ShardId};
+use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::fmt::Write as _;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -35,7 +36,7 @@ pub struct Outgoing {
     /// Where its spans came from.
     pub offsets: Vec<Offset>,
     /// Kafka headers: name and value, bounded in size.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 /// What became of a segment.
@@ -85,6 +86,9 @@ fn in_order<'s>(segment: &'s Segment<'_>, id: &str) -> (Vec<Hashed<'s>>, u32) {
         all.map(|stored| Hashed { stored, hash: xxh3_128(stored.payload) }).collect();
     spans.sort_by_key(|span| (span.stored.span_id != id, span.stored.offset));
     let all = spans.len();
+    if all < 2 {
+        return (spans, 0);
+    }
     // Equal hashes only point at a copy; the bytes decide.
     let mut seen: QuickMap<u128, &StoredSpan<'_>> = QuickMap::default();
     seen.reserve(all);
@@ -216,10 +220,10 @@ fn message(
     payload.extend_from_slice(b"]}");
     let offsets: Vec<Offset> = spans.iter().map(|span| span.stored.offset).collect();
     let headers = vec![
-        ("flush_id", flush_id.clone()),
-        ("reason", reason(segment.reason).to_owned()),
-        ("root", segment.has_root.to_string()),
-        ("source", source(segment.shard, &offsets, SOURCE_BYTES_MAX)),
+        ("flush_id", flush_id.clone().into()),
+        ("reason", reason(segment.reason).into()),
+        ("root", if segment.has_root { "true" } else { "false" }.into()),
+        ("source", source(segment.shard, &offsets, SOURCE_BYTES_MAX).into()),
     ];
     Outgoing { payload, flush_id, offsets, headers }
 }

@@ -10,7 +10,7 @@ use crate::board::words::ShardWord;
 use crate::kafka::producer::{Delivered, Outcome};
 use crate::segment::ShardId;
 use crate::segment::hash::QuickMap;
-use crate::segment::index::DueSegment;
+use crate::segment::index::{ChunkRef, DueSegment};
 use crate::store::books::Settled;
 use crate::sys::time;
 use std::time::Duration;
@@ -143,8 +143,8 @@ impl Flights {
         Some(flight)
     }
 
-    /// Notes one outcome; returns the flight when it was the last one.
-    fn note(&mut self, outcome: Outcome, desk: &mut Desk<'_>) -> Option<Flight> {
+    /// Notes one outcome, that came at `now`; returns the flight when it was the last one.
+    pub fn note(&mut self, outcome: Outcome, desk: &mut Desk<'_>, now: Duration) -> Option<Flight> {
         let number = match &outcome {
             Outcome::Delivered(delivered) => delivered.ticket(),
             Outcome::TooLarge { ticket } | Outcome::Failed { ticket, .. } => *ticket,
@@ -155,7 +155,7 @@ impl Flights {
         let ticket = flight.tickets.swap_remove(at);
         match outcome {
             Outcome::Delivered(delivered) => {
-                self.moved_at = time::monotonic();
+                self.moved_at = now;
                 flight.delivered.push(delivered);
             }
             Outcome::TooLarge { .. } => {
@@ -168,7 +168,7 @@ impl Flights {
             }
             Outcome::Failed { trouble, .. } => {
                 flight.failed = true;
-                desk.kafka_backoff.failed(time::monotonic());
+                desk.kafka_backoff.failed(now);
                 desk.trouble(&trouble);
             }
         }
@@ -176,29 +176,49 @@ impl Flights {
     }
 }
 
-/// An outcome arrived: when it is its flight's last one, settle or give back.
-pub fn landed(desk: &mut Desk<'_>, held: &mut [Held], flights: &mut Flights, outcome: Outcome) {
-    if let Some(flight) = flights.note(outcome, desk) {
-        finish(desk, held, flight);
-    }
+/// What has landed of one shard and was acknowledged, message by message.
+struct Landed {
+    /// Its place among the shards that are held.
+    held: usize,
+    chunks: Vec<ChunkRef>,
+    became: Settled,
 }
 
-/// A flight has landed. What is settled was acknowledged, message by message. When the shard
-/// was taken anew meanwhile, the new index knows nothing of this flight and delivers again.
-pub fn finish(desk: &mut Desk<'_>, held: &mut [Held], flight: Flight) {
-    let ours = |held: &&mut Held| held.shard == flight.shard && held.taking == flight.taking;
-    let Some(held) = held.iter_mut().find(ours) else { return };
-    if flight.failed {
-        if let Some(index) = held.index() {
-            index.give_back(flight.due);
+/// Flights have landed: what was acknowledged is settled, once for each shard, the rest is due
+/// again. When a shard was taken anew meanwhile, the new index knows nothing of the flight and
+/// delivers again.
+pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
+    let mut landed: Vec<Landed> = Vec::new();
+    let mut failed = false;
+    for flight in flights {
+        failed |= flight.failed;
+        let ours = |held: &Held| held.shard == flight.shard && held.taking == flight.taking;
+        let Some(held) = all.iter().position(ours) else { continue };
+        if flight.failed {
+            if let Some(index) = all[held].index() {
+                index.give_back(flight.due);
+            }
+            continue;
         }
-        return;
+        count(desk, &flight);
+        match landed.iter_mut().find(|landed| landed.held == held) {
+            Some(landed) => {
+                landed.chunks.extend(flight.due.chunks);
+                landed.became = landed.became.plus(&flight.became);
+            }
+            None => landed.push(Landed { held, chunks: flight.due.chunks, became: flight.became }),
+        }
     }
-    count(desk, &flight);
-    held.mark(&flight.due.chunks, &flight.became);
-    desk.kafka_backoff.worked();
-    desk.kafka_acknowledges();
-    desk.berth.moved();
+    if !landed.is_empty() {
+        if !failed {
+            desk.kafka_backoff.worked();
+        }
+        desk.kafka_acknowledges();
+        desk.berth.moved();
+    }
+    for Landed { held, chunks, became } in landed {
+        all[held].mark(&chunks, &became);
+    }
 }
 
 fn count(desk: &Desk<'_>, flight: &Flight) {

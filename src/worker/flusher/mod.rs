@@ -84,7 +84,7 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Kafka has not just refused what it was given.
     fn kafka_takes(&self) -> bool {
-        self.kafka_backoff.is_over(time::monotonic())
+        !self.kafka_backoff.is_failing() || self.kafka_backoff.is_over(time::monotonic())
     }
 
     /// A broker refused a batch of messages for its size: send them one by one to find out which.
@@ -200,6 +200,7 @@ impl Flusher<'_> {
         }
         self.acknowledge(self.work_at().saturating_sub(time::monotonic()));
         self.look_at_kafka(time::monotonic());
+        self.desk.troubles.tell(time::monotonic());
         self.desk.producer.mend()
     }
 
@@ -378,12 +379,13 @@ impl Flusher<'_> {
 
     /// Serves the producer and turns its outcomes into settled chunks, or into work again.
     fn acknowledge(&mut self, wait: Duration) {
-        for flight in self.flights.land_empty() {
-            flight::finish(&mut self.desk, &mut self.held, flight);
-        }
-        for outcome in self.desk.producer.poll(wait) {
-            flight::landed(&mut self.desk, &mut self.held, &mut self.flights, outcome);
-        }
+        let mut landed = self.flights.land_empty();
+        let outcomes = self.desk.producer.poll(wait);
+        let now = time::monotonic();
+        let flights = &mut self.flights;
+        let desk = &mut self.desk;
+        landed.extend(outcomes.into_iter().filter_map(|one| flights.note(one, desk, now)));
+        flight::finish(desk, &mut self.held, landed);
     }
 
     /// Says when the output does not move: what the client reports, and, since it waits out what
