@@ -256,5 +256,26 @@ values! {
 }
 
 /// Upper bounds in ms of the lateness histogram (acknowledged minus due), the last is open.
-pub const LATENESS_BOUNDS_MS: [u64; 16] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 60_000, 600_000, u64::MAX];
+/// Finest where a healthy daemon's are.
+pub const LATENESS_BOUNDS_MS: [u64; 20] = [
+    1,
+    2,
+    5,
+    10,
+    20,
+    30,
+    50,
+    75,
+    100,
+    150,
+    200,
+    300,
+    500,
+    1000,
+    2000,
+    5000,
+    10_000,
+    60_000,
+    600_000,
+    u64::MAX,
+];

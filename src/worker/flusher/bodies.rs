@@ -15,6 +15,9 @@ use std::ops::Range;
 /// chunk.
 const PAGE_BYTES: u64 = 8 << 20;
 
+/// After a segment larger than this its memory is given back.
+const KEPT_BYTES_MAX: usize = 32 << 20;
+
 /// The bodies of a list of chunks, in its order.
 #[derive(Default)]
 pub struct Bodies {
@@ -40,7 +43,12 @@ impl Bodies {
         shard: ShardId,
         chunks: &[ChunkRef],
     ) -> Result<bool> {
+        let bytes: usize = chunks.iter().map(|chunk| chunk.body_bytes as usize).sum();
+        if self.bytes.capacity() > KEPT_BYTES_MAX.max(bytes) {
+            self.free();
+        }
         self.bytes.clear();
+        self.bytes.reserve(bytes);
         self.at.clear();
         self.at.resize(chunks.len(), 0..0);
         let order = by_block(chunks);

@@ -308,7 +308,7 @@ impl Flusher<'_> {
         }
         while self.desk.kafka_takes() {
             if self.round.is_over() && !self.begin_round(Held::due)? {
-                self.round.rest();
+                self.round.rest(time::monotonic());
                 break;
             }
             self.round.hand_on(&mut self.desk, &mut self.held, &mut self.flights)?;

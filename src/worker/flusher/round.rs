@@ -17,6 +17,10 @@ use crate::segment::encode::{self, Encoded, Outgoing, Segment};
 use crate::segment::index::{ChunkRef, DueName, DueSegment};
 use crate::sys::time;
 use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Memory is kept for so long: rounds mostly follow each other.
+const REST_AFTER: Duration = Duration::from_secs(5);
 
 /// What is due of one shard and not yet handed to the client, with its bodies.
 pub struct Round {
@@ -27,12 +31,13 @@ pub struct Round {
     bodies: Bodies,
     /// Chunks of the segments that have left: where the first one's begin.
     gone: usize,
+    began_at: Duration,
 }
 
 impl Round {
     pub fn none() -> Round {
         let (due, bodies) = (VecDeque::new(), Bodies::default());
-        Round { shard: ShardId(0), taking: 0, due, bodies, gone: 0 }
+        Round { shard: ShardId(0), taking: 0, due, bodies, gone: 0, began_at: Duration::ZERO }
     }
 
     pub fn is_over(&self) -> bool {
@@ -49,6 +54,7 @@ impl Round {
     ) -> Result<()> {
         let chunks: Vec<ChunkRef> = due.iter().flat_map(|due| due.chunks.iter().copied()).collect();
         (self.shard, self.taking, self.gone) = (held.shard, held.taking, 0);
+        self.began_at = time::monotonic();
         self.due = due.into();
         match self.bodies.read(desk, held.shard, &chunks) {
             Ok(true) => Ok(()),
@@ -106,9 +112,9 @@ impl Round {
         }
     }
 
-    /// Gives its memory back, for when nothing is due.
-    pub fn rest(&mut self) {
-        if self.is_over() {
+    /// Gives its memory back when nothing has been due for a while.
+    pub fn rest(&mut self, now: Duration) {
+        if self.is_over() && now.saturating_sub(self.began_at) >= REST_AFTER {
             self.bodies.free();
         }
     }
