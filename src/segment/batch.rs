@@ -232,9 +232,7 @@ fn compress(raw: &[u8], compression: Compression, out: &mut Vec<u8>) -> bool {
     // What would not be smaller is not wanted.
     out.resize(start + raw.len(), 0);
     let packed = COMPRESSOR.with_borrow_mut(|slot| {
-        if slot.is_none() {
-            *slot = Compressor::new(level).ok();
-        }
+        *slot = slot.take().or_else(|| Compressor::new(level).ok());
         let compressor = slot.as_mut()?;
         compressor.set_compression_level(level).ok()?;
         compressor.compress_to_buffer(raw, &mut out[start..]).ok()
@@ -510,8 +508,7 @@ fn read_blocks(from: &mut Reader<'_>) -> Result<Vec<Block>, Damage> {
 /// Checks and decompresses one block.
 pub fn unpack_block(block: &Block, stored: &[u8]) -> Result<Vec<u8>, Damage> {
     let mut raw = Vec::new();
-    unpack_block_into(block, stored, &mut raw)?;
-    Ok(raw)
+    unpack_block_into(block, stored, &mut raw).map(|()| raw)
 }
 
 /// The same, in place of what is in `raw`.
@@ -537,9 +534,7 @@ fn decompress(packed: &[u8], raw_bytes: u32, raw: &mut Vec<u8>) -> Result<(), Da
     }
     raw.reserve(raw_bytes as usize);
     DECOMPRESSOR.with_borrow_mut(|slot| {
-        if slot.is_none() {
-            *slot = Decompressor::new().ok();
-        }
+        *slot = slot.take().or_else(|| Decompressor::new().ok());
         match slot.as_mut().map(|zstd| zstd.decompress_to_buffer(packed, raw)) {
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) => damage(format!("cannot decompress a block: {error}")),
