@@ -111,7 +111,8 @@ EOF
         -c "$1/server.properties" >"$1/format.log" 2>&1
 }
 
-# run_apache FOLDER: starts what format_apache has prepared (again, after it was ended).
+# run_apache FOLDER: starts what format_apache has prepared (again, after it was ended). One that
+# does not get ready is ended.
 run_apache() {
     java -Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
@@ -120,7 +121,17 @@ run_apache() {
     rounds=0
     until "$TESTKIT" create-topic "$APACHE" "ready-$APACHE_PID" 1 2>/dev/null; do
         rounds=$((rounds + 1))
-        [ "$rounds" -lt 30 ] || { cat "$1/kafka.log" >&2; return 1; }
+        if [ "$rounds" -ge 30 ]; then
+            cat "$1/kafka.log" >&2
+            end_apache
+            return 1
+        fi
         sleep 0.2
     done
+}
+
+end_apache() {
+    kill -TERM "$APACHE_PID" 2>/dev/null || true
+    wait "$APACHE_PID" || true
+    APACHE_PID=
 }

@@ -1,0 +1,42 @@
+#!/bin/sh
+# The runner: what is only late gets a second try, what is lost gets none; a broker that cannot be
+# had is looked for once; a filter that fits no test is a failure.
+# kafka: none
+. "$(dirname "$0")/lib/common.sh"
+
+mkdir -p "$TMP/tree/tests/lib" "$TMP/bin"
+cp "$ROOT/tests/run.sh" "$TMP/tree/tests/"
+cp "$ROOT"/tests/lib/*.sh "$TMP/tree/tests/lib/"
+printf '#!/bin/sh\n' >"$TMP/bin/cargo"
+printf '#!/bin/sh\necho called >>%s\nexit 1\n' "$TMP/mvn" >"$TMP/bin/mvn"
+chmod +x "$TMP/bin/cargo" "$TMP/bin/mvn"
+# one NAME KAFKA: a test of its own of the scratch tree, from standard input.
+one() { { printf '#!/bin/sh\n# kafka: %s\n' "$2"; cat; } >"$TMP/tree/tests/$1.sh"; }
+run() {
+    PATH=$TMP/bin:$PATH XDG_CACHE_HOME=$TMP/cache CI='' SPANBUFD_TEST_KAFKA='' TMPDIR=$TMP \
+        sh "$TMP/tree/tests/run.sh" "$@"
+}
+ends() { [ "$(tail -n 1 "$TMP/answer")" = "$1" ] || { cat "$TMP/answer"; fail "not: $1"; }; }
+counts='in 9 spans, 0 others; out 1 messages, 8 spans; lost'
+
+one 100-late none <<END
+[ -e $TMP/late ] || { touch $TMP/late; echo 'FAIL: not within 1 s: it'; exit 1; }
+END
+expect_status 0 run 100
+ends "1 passed, 0 failed, 0 skipped"
+one 101-lost none <<END
+[ -e $TMP/lost ] || { touch $TMP/lost; echo "$counts 1, doubled 0"; echo 'FAIL: not within 1 s: it'; exit 1; }
+END
+expect_status 1 run 101
+ends "0 passed, 1 failed, 0 skipped"
+one 102-uncounted none <<END
+[ -e $TMP/none ] || { touch $TMP/none; echo "$counts 0, doubled 0"; echo 'FAIL: not within 1 s: it'; exit 1; }
+END
+expect_status 0 run 102
+echo true | one 200-apache apache
+echo true | one 201-apache apache
+expect_status 0 run 20
+ends "0 passed, 0 failed, 2 skipped"
+[ "$(wc -l <"$TMP/mvn")" -eq 1 ] || fail "Maven was asked more than once"
+expect_status 1 run nothing-like-it
+ends "0 passed, 1 failed, 0 skipped"
