@@ -17,20 +17,21 @@ run() {
         sh "$TMP/tree/tests/run.sh" "$@"
 }
 ends() { [ "$(tail -n 1 "$TMP/answer")" = "$1" ] || { cat "$TMP/answer"; fail "not: $1"; }; }
+late='FAIL: not within 1 s: it'
 counts='in 9 spans, 0 others; out 1 messages, 8 spans; lost'
 
 one 100-late none <<END
-[ -e $TMP/late ] || { touch $TMP/late; echo 'FAIL: not within 1 s: it'; exit 1; }
+[ -e $TMP/late ] || { touch $TMP/late; echo '$late'; exit 1; }
 END
 expect_status 0 run 100
 ends "1 passed, 0 failed, 0 skipped"
 one 101-lost none <<END
-[ -e $TMP/lost ] || { touch $TMP/lost; echo "$counts 1, doubled 0"; echo 'FAIL: not within 1 s: it'; exit 1; }
+[ -e $TMP/lost ] || { touch $TMP/lost; echo "$counts 1, doubled 0"; echo '$late'; exit 1; }
 END
 expect_status 1 run 101
 ends "0 passed, 1 failed, 0 skipped"
 one 102-uncounted none <<END
-[ -e $TMP/none ] || { touch $TMP/none; echo "$counts 0, doubled 0"; echo 'FAIL: not within 1 s: it'; exit 1; }
+[ -e $TMP/none ] || { touch $TMP/none; echo "$counts 0, doubled 0"; echo '$late'; exit 1; }
 END
 expect_status 0 run 102
 echo true | one 200-apache apache

@@ -11,7 +11,7 @@ import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
 while True:
-    print(s.recv(4096).decode().replace("\n", " "), flush=True)' "$TMP/notify" >"$TMP/told" &
+    print(s.recv(4096).decode().replace("\n", " "), flush=True)' "$TMP/notify" >>"$TMP/told" &
 started $!
 wait_until 10 test -S "$TMP/notify"
 told() { grep -Eq -- "$1" "$TMP/told"; }
@@ -40,6 +40,7 @@ expect_status 0 "$SPANBUFD" reload --instance "$INSTANCE"
 wait_until 10 told '^READY=1$'
 # systemd wants the monotonic time of the beginning, and what happened before is not new to it.
 begun=$(sed -n 's/^RELOADING=1 MONOTONIC_USEC=\([0-9]*\)$/\1/p' "$TMP/told")
+[ -n "$begun" ] || fail "the beginning of the reload was not told"
 now=$(python3 -c 'import time; print(time.monotonic_ns() // 1000)')
 if [ "$begun" -gt "$now" ] || [ "$begun" -lt $((now - 100000000)) ]; then
     fail "begun at $begun, and now it is $now"

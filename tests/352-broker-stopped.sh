@@ -38,9 +38,12 @@ generate --traces 200 --seed 112 | tee -a "$TMP/in" | produce "$IN" >/dev/null
 wait_until 60 board_says 'total("read") >= int('"$(wc -l <"$TMP/in")"')' True
 hang
 kill -TERM "$DAEMON"
-wait_until 20 gone "$DAEMON"
+wait_until 60 gone "$DAEMON"
+took=$(($(date +%s) - began))
 got=0 && wait "$DAEMON" || got=$?
-echo "stopped beside a hanging broker: status $got after $(($(date +%s) - began)) s"
+echo "stopped beside a hanging broker: status $got after $took s"
+[ "$got" -eq 0 ] || fail "the stop is no failure"
+[ "$took" -le 30 ] || fail "the stop took longer than its deadline"
 kill -CONT "$broker"
 start
 wait_until 90 all_out "$TMP/in"
