@@ -86,6 +86,9 @@ for file in $(git ls-files '*.rs'); do
     [ "$lines" -le 550 ] || complain "$file: $lines lines"
 done
 
+twice=$(git ls-files 'tests/[0-9][0-9][0-9]-*.sh' | cut -c 7-9 | uniq -d | tr '\n' ' ')
+[ -z "$twice" ] || complain "tests share the numbers $twice"
+
 for promise in P1 P2 P3 P4 P5 P6 P7 P8; do
     grep -q "^.It $promise$" man/spanbufd-design.7 ||
         complain "$promise is not in spanbufd-design(7)"

@@ -24,7 +24,10 @@ export NOTIFY_SOCKET WATCHDOG_USEC
 start_spanbufd --config "$TMP/conf" --flusher-processes 2 --shutdown-timeout 20
 # Neither Kafka nor Redis is there, and that is no reason not to be ready.
 wait_until 20 told '^READY=1$'
+told '^STATUS=starting: 0 of 3 workers healthy' || fail "a start is not called one"
 wait_until 20 told '^STATUS=3 of 3 workers healthy, 0 shards, waiting for Kafka'
+# Who looks right after READY=1 reads no line of before.
+grep -A 1 '^READY=1$' "$TMP/told" | grep -q '^STATUS=3 of 3' || fail "an old line after READY"
 wait_until 10 more_than $(($(petted) + 3))
 expect_status 1 "$SPANBUFD" status --instance "$INSTANCE"
 grep -q 'degraded: .*ingest/0 waits for Kafka' "$TMP/answer" || fail "status does not say why"

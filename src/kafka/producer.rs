@@ -73,8 +73,8 @@ pub enum Sent {
     TooLarge,
 }
 
-/// One delivery report: the ticket, its payload's size, and the error if there was one.
-type Report = (u64, usize, Option<(RDKafkaErrorCode, String)>);
+/// One delivery report: the ticket, and the error if there was one.
+type Report = (u64, Option<(RDKafkaErrorCode, String)>);
 
 #[derive(Default)]
 struct Context {
@@ -109,14 +109,11 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
-        let (bytes, error) = match result {
-            Ok(message) => (message.payload_len(), None),
-            Err((error, message)) => {
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                (message.payload_len(), Some((code, error.to_string())))
-            }
-        };
-        self.reports().push((ticket as u64, bytes, error));
+        let error = result.as_ref().err().map(|(error, _)| {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            (code, error.to_string())
+        });
+        self.reports().push((ticket as u64, error));
     }
 }
 
@@ -137,7 +134,6 @@ pub struct Producer {
     alone: bool,
     open: QuickMap<u64, Open>,
     outcomes: Vec<Outcome>,
-    in_flight_bytes: u64,
     in_flight_messages: usize,
     rebuilds: u64,
 }
@@ -156,7 +152,6 @@ impl Producer {
             alone: false,
             open: QuickMap::default(),
             outcomes: Vec::new(),
-            in_flight_bytes: 0,
             in_flight_messages: 0,
             rebuilds: 0,
         })
@@ -181,7 +176,6 @@ impl Producer {
                 open.queued += 1;
                 open.unreported += 1;
                 self.in_flight_messages += 1;
-                self.in_flight_bytes += letter.payload.map_or(0, <[u8]>::len) as u64;
                 Ok(Sent::Queued)
             }
             Err((error, _)) => self.not_queued(ticket, letter.topic, &error),
@@ -253,22 +247,12 @@ impl Producer {
         self.alone
     }
 
-    /// Payload bytes queued and not yet acknowledged.
-    pub fn in_flight_bytes(&self) -> u64 {
-        self.in_flight_bytes
-    }
-
-    pub fn in_flight_messages(&self) -> usize {
-        self.in_flight_messages
-    }
-
     fn take_reports(&mut self) {
         let take =
             |client: &BaseProducer<Context>| std::mem::take(&mut *client.context().reports());
         let reports: Vec<Report> = self.clients.iter().flat_map(take).collect();
-        for (ticket, bytes, error) in reports {
+        for (ticket, error) in reports {
             self.in_flight_messages -= 1;
-            self.in_flight_bytes -= bytes as u64;
             let Some(open) = self.open.get_mut(&ticket) else { continue };
             open.unreported -= 1;
             match error {
@@ -335,7 +319,6 @@ impl Producer {
         let old = std::mem::replace(&mut self.clients, vec![create(&self.settings)?]);
         std::mem::forget(old);
         self.in_flight_messages = 0;
-        self.in_flight_bytes = 0;
         let trouble = Trouble::new(Some(RDKafkaErrorCode::Fatal), why);
         for (ticket, open) in std::mem::take(&mut self.open) {
             let trouble = trouble.clone();

@@ -273,8 +273,9 @@ impl<'b> Supervisor<'b> {
             self.systemd.ready();
             log::info!("running: {all} workers");
         }
-        let mut line =
-            format!("{healthy} of {all} workers healthy, {} shards", self.shards.count());
+        let starting = if self.ready { "" } else { "starting: " };
+        let shards = self.shards.count();
+        let mut line = format!("{starting}{healthy} of {all} workers healthy, {shards} shards");
         if let Some(reason) = self.waiting_for() {
             line.push_str(&format!(", waiting for {}", reason.name()));
         }

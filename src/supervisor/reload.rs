@@ -146,7 +146,7 @@ impl Supervisor<'_> {
     }
 
     /// The end of a reload. One that comes before the first readiness does not stand for it.
-    fn tell_ready(&self) {
+    fn tell_ready(&mut self) {
         if self.ready {
             self.systemd.ready();
         }

@@ -34,8 +34,10 @@ impl Systemd {
         }
     }
 
-    pub fn ready(&self) {
+    /// What the next status says is said at once: the last one was that of a start or a reload.
+    pub fn ready(&mut self) {
         self.send("READY=1");
+        self.status_sent = None;
     }
 
     /// `now` is the monotonic time, which systemd asks for.

@@ -45,8 +45,7 @@ impl Desk<'_> {
             return self.store_backoff.failed(time::monotonic());
         };
         let percentage = self.config.max_memory_percentage.into();
-        let (used, limit) = (memory.used_bytes, memory.limit_bytes());
-        self.memory_short = self.memory.is_short(used, limit, percentage);
+        self.memory_short = self.memory.is_short(memory.used_percentage(), percentage);
     }
 
     /// Starts what is found and held, pauses what may not flow.

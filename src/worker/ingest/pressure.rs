@@ -62,17 +62,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Whether memory is short: `used` of `limit` bytes (0: unknown, never short) is above
-    /// `percentage`, or was and has not fallen well below it yet.
-    pub fn is_short(&mut self, used: u64, limit: u64, percentage: u64) -> bool {
-        if limit == 0 {
-            self.short = false;
-            return false;
-        }
-        let share = u128::from(used) * 100 / u128::from(limit);
+    /// Whether memory is short: of the bound `used` percent are used (0 where it is unknown), which
+    /// is above `percentage`, or was and has not fallen well below it yet.
+    pub fn is_short(&mut self, used: u64, percentage: u64) -> bool {
         let bound =
             if self.short { percentage.saturating_sub(HYSTERESIS_PERCENT) } else { percentage };
-        self.short = share > u128::from(bound);
+        self.short = used > bound;
         self.short
     }
 }
@@ -135,11 +130,17 @@ mod tests {
     #[test]
     fn memory_goes_on_only_well_below_the_limit() {
         let mut memory = Memory::default();
-        assert!(!memory.is_short(80, 100, 80));
-        assert!(memory.is_short(81, 100, 80));
-        assert!(memory.is_short(76, 100, 80));
-        assert!(!memory.is_short(75, 100, 80));
-        assert!(!memory.is_short(80, 100, 80));
-        assert!(!memory.is_short(u64::MAX, 0, 80));
+        assert!(!memory.is_short(80, 80));
+        assert!(memory.is_short(81, 80));
+        assert!(memory.is_short(76, 80));
+        assert!(!memory.is_short(75, 80));
+        assert!(!memory.is_short(80, 80));
+    }
+
+    #[test]
+    fn memory_without_a_known_bound_is_never_short() {
+        let unbounded =
+            crate::store::redis::Memory { used_bytes: u64::MAX, max_bytes: 0, host_bytes: 0 };
+        assert!(!Memory::default().is_short(unbounded.used_percentage(), 80));
     }
 }
