@@ -4,12 +4,15 @@
 //! together). It is versioned, checksummed and length-checked: bytes from outside never
 //! reach an assert, they give a [`Damage`].
 
+mod blocks;
+
+pub use blocks::{unpack_block, unpack_block_into};
+
 use super::chunk::{ChunkHead, ChunkKind, Draft, SpanHead};
 use super::wire::{Reader, damage, put_signed, put_varint};
 use super::{BatchId, EventMs, IdKey, Offset, TraceKey, body};
-use std::cell::RefCell;
+use blocks::{BLOCK_BYTES, Packer, TOGETHER_BLOCK_BYTES};
 use xxhash_rust::xxh3::xxh3_64;
-use zstd::bulk::{Compressor, Decompressor};
 
 /// First byte of a header: the format's version, far from what other values begin with.
 const VERSION: u8 = 0xb1;
@@ -23,21 +26,6 @@ const SAME_PROJECT: u8 = 8;
 /// The attach point is the id of the chunk's first span: a root, most often.
 const OWN_ATTACH: u8 = 16;
 const OPENS_BLOCK: u8 = 32;
-
-/// A block closes at this size: zstd gains little from more, and a due segment that wants
-/// one chunk of a block fetches and decompresses all of it.
-const BLOCK_BYTES: usize = 16 * 1024;
-
-/// First byte of a stored block.
-const PLAIN: u8 = 0;
-const ZSTD: u8 = 1;
-/// zstd packs at best 128 KiB into 4 bytes; what claims more is damaged.
-const MAX_RATIO: u64 = 32 * 1024;
-
-thread_local! {
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
-}
 
 /// Option `compression`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,15 +112,17 @@ pub fn pack(draft: &mut Draft, place: Place, compression: Compression) -> Batch 
         spans: Vec::with_capacity(draft.len()),
     };
     let mut packer = Packer::new(compression);
-    let mut scratch = Vec::new();
+    let mut trace = None;
     for chunk in draft.group() {
-        scratch.clear();
-        draft.put_body(&chunk, &mut scratch);
         let spans_start = header.spans.len() as u32;
         header.spans.extend(draft.heads(&chunk));
-        header.chunks.push(packer.place(ChunkHead { spans_start, ..chunk.head }, &scratch));
+        let head = ChunkHead { spans_start, ..chunk.head.clone() };
+        let goes_on = trace.replace(head.trace) == Some(head.trace);
+        let together = chunk.is_complete || goes_on;
+        let most = if together { TOGETHER_BLOCK_BYTES } else { BLOCK_BYTES };
+        header.chunks.push(packer.place(head, most, |raw| draft.put_body(&chunk, raw)));
     }
-    packer.finish(header)
+    assemble(header, packer)
 }
 
 /// Packs a carry: live chunks of older batches, as they are, under a new id.
@@ -164,81 +154,22 @@ pub fn pack_carry(
         let spans_start = header.spans.len() as u32;
         header.spans.extend_from_slice(chunk.spans);
         let head = ChunkHead { spans_start, ..chunk.head.clone() };
-        header.chunks.push(packer.place(head, chunk.body));
+        let put = |raw: &mut Vec<u8>| raw.extend_from_slice(chunk.body);
+        header.chunks.push(packer.place(head, BLOCK_BYTES, put));
     }
-    packer.finish(header)
+    assemble(header, packer)
 }
 
-/// Bodies in, blocks out.
-struct Packer {
-    compression: Compression,
-    raw: Vec<u8>,
-    stored: Vec<u8>,
-    blocks: Vec<Block>,
-}
-
-impl Packer {
-    fn new(compression: Compression) -> Packer {
-        Packer { compression, raw: Vec::new(), stored: Vec::new(), blocks: Vec::new() }
+fn assemble(mut header: Header, packer: Packer) -> Batch {
+    let (blocks, stored) = packer.finish();
+    header.blocks = blocks;
+    let mut value = put_header(&header);
+    let header_bytes = value.len() as u32;
+    for block in &mut header.blocks {
+        block.at += header_bytes;
     }
-
-    fn place(&mut self, mut head: ChunkHead, body: &[u8]) -> ChunkHead {
-        if !self.raw.is_empty() && self.raw.len() + body.len() > BLOCK_BYTES {
-            self.close();
-        }
-        head.block = self.blocks.len() as u32;
-        head.body_at = self.raw.len() as u32;
-        head.body_bytes = body.len() as u32;
-        self.raw.extend_from_slice(body);
-        head
-    }
-
-    fn close(&mut self) {
-        let at = self.stored.len();
-        self.stored.push(ZSTD);
-        if !compress(&self.raw, self.compression, &mut self.stored) {
-            self.stored.truncate(at);
-            self.stored.push(PLAIN);
-            self.stored.extend_from_slice(&self.raw);
-        }
-        self.blocks.push(Block {
-            at: at as u32,
-            stored_bytes: (self.stored.len() - at) as u32,
-            raw_bytes: self.raw.len() as u32,
-            checksum: xxh3_64(&self.stored[at..]),
-        });
-        self.raw.clear();
-    }
-
-    fn finish(mut self, mut header: Header) -> Batch {
-        if !self.raw.is_empty() {
-            self.close();
-        }
-        header.blocks = self.blocks;
-        let mut value = put_header(&header);
-        let header_bytes = value.len() as u32;
-        for block in &mut header.blocks {
-            block.at += header_bytes;
-        }
-        value.extend_from_slice(&self.stored);
-        Batch { header, header_bytes, value }
-    }
-}
-
-/// Appends to `out`; false where compression is off, fails, or gains nothing.
-fn compress(raw: &[u8], compression: Compression, out: &mut Vec<u8>) -> bool {
-    let Compression::Zstd(level) = compression else { return false };
-    let start = out.len();
-    // What would not be smaller is not wanted.
-    out.resize(start + raw.len(), 0);
-    let packed = COMPRESSOR.with_borrow_mut(|slot| {
-        *slot = slot.take().or_else(|| Compressor::new(level).ok());
-        let compressor = slot.as_mut()?;
-        compressor.set_compression_level(level).ok()?;
-        compressor.compress_to_buffer(raw, &mut out[start..]).ok()
-    });
-    out.truncate(start + packed.unwrap_or(0));
-    packed.is_some()
+    value.extend_from_slice(&stored);
+    Batch { header, header_bytes, value }
 }
 
 fn put_header(header: &Header) -> Vec<u8> {
@@ -503,44 +434,6 @@ fn read_blocks(from: &mut Reader<'_>) -> Result<Vec<Block>, Damage> {
         blocks.push(Block { at: 0, stored_bytes, raw_bytes, checksum: from.u64_raw()? });
     }
     Ok(blocks)
-}
-
-/// Checks and decompresses one block.
-pub fn unpack_block(block: &Block, stored: &[u8]) -> Result<Vec<u8>, Damage> {
-    let mut raw = Vec::new();
-    unpack_block_into(block, stored, &mut raw).map(|()| raw)
-}
-
-/// The same, in place of what is in `raw`.
-pub fn unpack_block_into(block: &Block, stored: &[u8], raw: &mut Vec<u8>) -> Result<(), Damage> {
-    raw.clear();
-    if stored.len() != block.stored_bytes as usize || xxh3_64(stored) != block.checksum {
-        return damage(format!("a block of {} bytes has a wrong checksum", stored.len()));
-    }
-    match stored.split_first() {
-        Some((&PLAIN, plain)) => raw.extend_from_slice(plain),
-        Some((&ZSTD, packed)) => decompress(packed, block.raw_bytes, raw)?,
-        _ => return damage("a block of unknown kind"),
-    }
-    match raw.len() == block.raw_bytes as usize {
-        true => Ok(()),
-        false => damage(format!("a block of {} bytes, not {}", raw.len(), block.raw_bytes)),
-    }
-}
-
-fn decompress(packed: &[u8], raw_bytes: u32, raw: &mut Vec<u8>) -> Result<(), Damage> {
-    if u64::from(raw_bytes) > packed.len() as u64 * MAX_RATIO {
-        return damage(format!("{} bytes cannot hold {raw_bytes}", packed.len()));
-    }
-    raw.reserve(raw_bytes as usize);
-    DECOMPRESSOR.with_borrow_mut(|slot| {
-        *slot = slot.take().or_else(|| Decompressor::new().ok());
-        match slot.as_mut().map(|zstd| zstd.decompress_to_buffer(packed, raw)) {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => damage(format!("cannot decompress a block: {error}")),
-            None => damage("no memory to decompress a block"),
-        }
-    })
 }
 
 /// Reads a chunk's body from its decompressed block.

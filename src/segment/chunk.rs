@@ -9,6 +9,7 @@
 use super::hash::QuickMap;
 use super::span::{FlagSplice, IdSplice, Span, Splice};
 use super::{EventMs, IdKey, Offset, TraceKey, body};
+use std::hash::{Hash, Hasher};
 
 /// What one chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +120,13 @@ struct Staged {
 /// A chunk of the draft, before it has a place in a block.
 pub(super) struct Grouped {
     pub head: ChunkHead,
+    /// Its trace has a root in the draft, or it is a reject: it probably falls due with the others
+    /// of that kind.
+    pub is_complete: bool,
     /// Numbers of its messages in the draft, in input order.
     members: Vec<u32>,
+    /// The last message of its trace in the draft.
+    last: u32,
 }
 
 const NO_TRACE: TraceKey = TraceKey { project: 0, trace: 0 };
@@ -189,19 +195,25 @@ impl Draft {
         self.staged.clear();
     }
 
-    /// The chunks that the messages make, in order of their first one.
+    /// The chunks that the messages make, in the order in which they probably fall due; see `rank`.
     pub(super) fn group(&self) -> Vec<Grouped> {
+        let mut chunks = self.collect();
+        rank(&mut chunks);
+        chunks
+    }
+
+    fn collect(&self) -> Vec<Grouped> {
         let mut chunks: Vec<Grouped> = Vec::new();
-        let mut open: QuickMap<(u64, &[u8], &[u8]), usize> = QuickMap::default();
+        let mut open: QuickMap<Scope<'_>, usize> = QuickMap::default();
         for (number, staged) in self.staged.iter().enumerate() {
             let number = number as u32;
             if staged.kind == ChunkKind::Reject {
                 chunks.push(Grouped::begin(staged, number));
                 continue;
             }
-            // The texts, not their hashes: a body has room for one of each.
             let (trace, attach) = (self.piece(staged.trace_id), self.piece(staged.attach_id));
-            let last = open.entry((staged.trace.project, trace, attach)).or_insert(usize::MAX);
+            let scope = Scope { keys: (staged.trace, staged.attach), trace, attach };
+            let last = open.entry(scope).or_insert(usize::MAX);
             match chunks.get_mut(*last) {
                 Some(chunk) if staged.at.since(chunk.head.first_ms) < self.spread_ms => {
                     chunk.join(staged, number);
@@ -250,6 +262,40 @@ impl Draft {
     }
 }
 
+/// What the spans of a chunk share: told apart by the texts, because a body has room for one of
+/// each, and found by the keys, which are at hand.
+#[derive(PartialEq, Eq)]
+struct Scope<'d> {
+    keys: (TraceKey, IdKey),
+    trace: &'d [u8],
+    attach: &'d [u8],
+}
+
+impl Hash for Scope<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.keys.hash(state);
+    }
+}
+
+/// Orders chunks by when they probably fall due, so that neighbours are wanted at the same time and
+/// a block is not fetched again for each of them. The root comes last in live traffic: a trace with
+/// a root here falls due `root-timeout` after its last span here, together with the others of that
+/// kind. Of the other traces nothing is known; what is rejected is due at once.
+fn rank(chunks: &mut [Grouped]) {
+    let mut traces: QuickMap<TraceKey, (bool, u32)> = QuickMap::default();
+    for chunk in chunks.iter().filter(|chunk| chunk.head.kind != ChunkKind::Reject) {
+        let (rooted, last) = traces.entry(chunk.head.trace).or_default();
+        *rooted |= chunk.head.kind == ChunkKind::Spans { has_root: true };
+        *last = chunk.members.last().copied().unwrap_or(0).max(*last);
+    }
+    for chunk in &mut *chunks {
+        if let Some(&(rooted, last)) = traces.get(&chunk.head.trace) {
+            (chunk.is_complete, chunk.last) = (rooted, last);
+        }
+    }
+    chunks.sort_by_key(|chunk| (!chunk.is_complete, chunk.last));
+}
+
 impl Grouped {
     fn begin(staged: &Staged, number: u32) -> Grouped {
         let head = ChunkHead {
@@ -264,7 +310,8 @@ impl Grouped {
             body_at: 0,
             body_bytes: 0,
         };
-        Grouped { head, members: vec![number] }
+        let is_complete = staged.kind == ChunkKind::Reject;
+        Grouped { head, is_complete, members: vec![number], last: number }
     }
 
     fn join(&mut self, staged: &Staged, number: u32) {
@@ -274,5 +321,74 @@ impl Grouped {
         if staged.kind == (ChunkKind::Spans { has_root: true }) {
             self.head.kind = staged.kind;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{self, Compression, Header, Place};
+    use super::super::{BatchId, span};
+    use super::*;
+
+    /// A batch of spans of 1 KiB: (trace, id, parent or 0 for a root).
+    fn packed(spans: &[(u32, u32, u32)]) -> Header {
+        let mut draft = Draft::new(1000);
+        for (offset, (trace, id, parent)) in (0..).zip(spans) {
+            let parent = if *parent == 0 { String::new() } else { format!("p{parent}") };
+            let parent = if parent.is_empty() { "null".into() } else { format!("\"{parent}\"") };
+            let payload = format!(
+                r#"{{"project_id":1,"trace_id":"t{trace}","span_id":"p{id}","parent_span_id":{parent},"x":"{}"}}"#,
+                "x".repeat(950)
+            );
+            let span = span::parse(payload.as_bytes(), span::Validate::Ids);
+            draft.add(&span.unwrap_or_else(|why| panic!("{why:?}")), Offset(offset), EventMs(0));
+        }
+        let next = Offset(spans.len() as i64);
+        let (id, start, clock) = (BatchId(1), Offset(0), EventMs(0));
+        let place = Place { id, previous: None, start, next, clock };
+        batch::pack(&mut draft, place, Compression::None).header
+    }
+
+    /// Traces in the order of their chunks, each once for every row of neighbours.
+    fn order(header: &Header) -> Vec<TraceKey> {
+        let mut traces: Vec<TraceKey> = header.chunks.iter().map(|chunk| chunk.trace).collect();
+        traces.dedup();
+        traces
+    }
+
+    fn keys(traces: impl IntoIterator<Item = u32>) -> Vec<TraceKey> {
+        traces.into_iter().map(|trace| TraceKey::of(1, &format!("t{trace}"))).collect()
+    }
+
+    #[test]
+    fn traces_with_their_root_come_first_and_each_trace_stands_together() {
+        // Open, rooted, open, rooted; chunks of one trace by several attach points.
+        let header = packed(&[
+            (1, 11, 9),
+            (2, 21, 22),
+            (3, 31, 9),
+            (4, 40, 0),
+            (1, 12, 8),
+            (2, 23, 21),
+            (2, 22, 0),
+            (3, 32, 31),
+            (4, 41, 40),
+        ]);
+        // By the last message of each trace: of 2 before 4, of 1 before 3.
+        assert_eq!(order(&header), keys([2, 4, 1, 3]));
+    }
+
+    #[test]
+    fn open_traces_have_small_blocks_of_their_own() {
+        let rooted = (0..40).map(|trace| (trace, 1, 0));
+        let open = (40..80).map(|trace| (trace, 1, 2));
+        let long = (0..40).map(|id| (99, id + 2, id + 3));
+        let header = packed(&rooted.chain(open).chain(long).collect::<Vec<_>>());
+        let sizes: Vec<u32> = header.blocks.iter().map(|block| block.raw_bytes / 1024).collect();
+        // 40 KiB that fall due together, then traces for themselves, at last one long trace.
+        assert!((38..64).contains(&sizes[0]), "{sizes:?}");
+        let last = sizes.len() - 1;
+        assert!(sizes[1..last].iter().all(|size| (4..=8).contains(size)), "{sizes:?}");
+        assert!((38..64).contains(&sizes[last]), "{sizes:?}");
     }
 }
