@@ -5,6 +5,7 @@
 //! encoding never parses JSON again.
 
 mod scan;
+mod specials;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -90,8 +91,8 @@ pub fn parse(payload: &[u8], validate: Validate) -> Result<Span<'_>, Reject> {
     }
 }
 
-/// The whole truth about a message, as serde_json sees it.
-fn parse_carefully(text: &str, validate: Validate) -> Result<Span<'_>, Reject> {
+/// The whole truth about a message, as serde_json sees it; public for the benchmark.
+pub fn parse_carefully(text: &str, validate: Validate) -> Result<Span<'_>, Reject> {
     let mut json = serde_json::Deserializer::from_str(text);
     let fields = Fields::deserialize(&mut json).or_else(|why| reject(why.to_string()))?;
     json.end().or_else(|why| reject(why.to_string()))?;

@@ -1,11 +1,12 @@
 //! The quick way through a span: one pass over the bytes, for the form that nearly all spans have.
 //!
-//! It reads the same fields as the careful way (serde_json, in `span`), in half of the time. It may
-//! only say yes where that would give exactly the same [`Span`]: on any doubt (an escape in what is
+//! It reads the same fields as the careful way (serde_json, in `span`) and is there only because it is
+//! quicker: `benchkit stages` prints what both take. It may only say yes where that would give exactly the same [`Span`]: on any doubt (an escape in what is
 //! read, a member that comes twice, an unusual number, a null where it matters, deep nesting,
 //! anything malformed) it answers `None`, and the careful way decides. The tests hold one against
 //! the other with mutated spans.
 
+use super::specials::Specials;
 use super::{FlagSplice, ID_BYTES_MAX, IdSplice, Span, Splice, Validate};
 use std::borrow::Cow;
 
@@ -47,7 +48,7 @@ struct Attributes<'m> {
 
 /// The span that `text` is, or `None` in doubt.
 pub fn span(text: &str, validate: Validate) -> Option<Span<'_>> {
-    let mut scan = Scan { text, at: 0 };
+    let mut scan = Scan { text, at: 0, specials: Specials::of(text.as_bytes()) };
     scan.blank();
     let brace = scan.at + 1;
     let found = scan.members()?;
@@ -125,6 +126,7 @@ fn id(text: &str) -> Option<&str> {
 struct Scan<'m> {
     text: &'m str,
     at: usize,
+    specials: Specials<'m>,
 }
 
 impl<'m> Scan<'m> {
@@ -213,7 +215,7 @@ impl<'m> Scan<'m> {
     fn plain_string(&mut self) -> Option<&'m str> {
         self.expect(b'"')?;
         let start = self.at;
-        self.at = special(self.text.as_bytes(), start)?;
+        self.at = self.specials.next(start)?;
         self.expect(b'"')?;
         self.text.get(start..self.at - 1)
     }
@@ -311,7 +313,7 @@ impl<'m> Scan<'m> {
     fn skip_string(&mut self) -> Option<()> {
         self.expect(b'"')?;
         loop {
-            self.at = special(self.text.as_bytes(), self.at)?;
+            self.at = self.specials.next(self.at)?;
             match self.next()? {
                 b'"' => return Some(()),
                 b'\\' => match self.next()? {
@@ -354,28 +356,6 @@ impl<'m> Scan<'m> {
             self.at += 1;
         }
     }
-}
-
-/// The first quote, backslash or control character at or behind `at`: eight bytes a step.
-fn special(bytes: &[u8], mut at: usize) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
-    let less = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGHS;
-    while let Some(eight) = bytes.get(at..at + 8) {
-        let mut word = [0; 8];
-        word.copy_from_slice(eight);
-        let word = u64::from_le_bytes(word);
-        let quote = less(word ^ (ONES * u64::from(b'"')), 1);
-        let backslash = less(word ^ (ONES * u64::from(b'\\')), 1);
-        // A borrow can only mark bytes above a true hit, and the lowest hit counts.
-        let hits = less(word, 0x20) | quote | backslash;
-        if hits != 0 {
-            return Some(at + hits.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..)?;
-    rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\').map(|n| at + n)
 }
 
 #[cfg(test)]

@@ -127,18 +127,3 @@ fn the_usual_forms_need_no_careful_way() {
     }
     assert!(FORMS[4..].iter().all(|form| super::span(form, Validate::Ids).is_none()));
 }
-
-#[test]
-fn a_special_byte_is_found_at_every_place() {
-    for length in 0..40 {
-        for at in 0..length {
-            let mut bytes = vec![b'a'; length];
-            bytes[at] = b'"';
-            assert_eq!(special(&bytes, 0), Some(at));
-            bytes[at] = 0x1f;
-            assert_eq!(special(&bytes, at / 2), Some(at));
-            bytes[at] = 0xff;
-            assert_eq!(special(&bytes, 0), None);
-        }
-    }
-}
