@@ -86,10 +86,8 @@ pub struct IdKey(pub u64);
 
 impl IdKey {
     pub fn of(id: &str) -> IdKey {
-        match hex_value(id, 16) {
-            Some(value) => IdKey(value as u64),
-            None => IdKey(xxhash_rust::xxh3::xxh3_64(id.as_bytes())),
-        }
+        let value = if id.len() == 16 { hex_value(id.as_bytes()) } else { None };
+        IdKey(value.unwrap_or_else(|| xxhash_rust::xxh3::xxh3_64(id.as_bytes())))
     }
 }
 
@@ -105,25 +103,37 @@ pub struct TraceKey {
 
 impl TraceKey {
     pub fn of(project: u64, trace_id: &str) -> TraceKey {
-        let trace = match hex_value(trace_id, 32) {
-            Some(value) => value,
-            None => xxhash_rust::xxh3::xxh3_128(trace_id.as_bytes()),
-        };
+        let hashed = || xxhash_rust::xxh3::xxh3_128(trace_id.as_bytes());
+        let trace = hex_u128(trace_id).unwrap_or_else(hashed);
         TraceKey { project, trace }
     }
 }
 
-/// The value of exactly `digits` lower-case hex digits, `None` for any other text.
-fn hex_value(text: &str, digits: usize) -> Option<u128> {
-    if text.len() != digits {
-        return None;
-    }
-    text.bytes().try_fold(0u128, |value, byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u128::from(digit))
-    })
+/// The value of exactly 32 lower-case hex digits, `None` for any other text.
+fn hex_u128(text: &str) -> Option<u128> {
+    let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+    let (high, low) = (hex_value(&digits[..16])?, hex_value(&digits[16..])?);
+    Some(u128::from(high) << 64 | u128::from(low))
 }
+
+/// The value of at most 16 lower-case hex digits; looked at as a whole, without a branch for each.
+fn hex_value(digits: &[u8]) -> Option<u64> {
+    let (mut value, mut seen) = (0, 0);
+    for &digit in digits {
+        let digit = HEX[digit as usize];
+        seen |= digit;
+        value = value << 4 | u64::from(digit & 15);
+    }
+    (seen < 16).then_some(value)
+}
+
+/// What each byte is worth as a hex digit; more than 15 where it is none.
+const HEX: [u8; 256] = {
+    let mut worth = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        worth[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    worth
+};
