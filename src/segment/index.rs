@@ -312,7 +312,7 @@ impl Index {
         self.indexed_ms
     }
 
-    /// Bytes of its batches in the store. Linear in the number of batches.
+    /// Bytes of its batches in the store.
     pub fn stored_bytes(&self) -> u64 {
         self.batches.stored_bytes()
     }

@@ -57,10 +57,41 @@ pub struct Batches {
     free: Vec<u32>,
     batches: QuickMap<BatchId, Live>,
     floors: BTreeSet<(Offset, u32)>,
+    totals: Totals,
     /// Of all live chunks.
     spans: u64,
     /// Offsets held for the live batches, those of settled spans included.
     offsets_held: u64,
+}
+
+/// Sums over the live batches: asked for every second, whatever the number of batches.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Totals {
+    stored: u64,
+    /// What is still wanted of the stored bytes.
+    wanted: u64,
+    marked: usize,
+}
+
+impl Totals {
+    /// Counted anew: what the sums must always be.
+    fn of<'l>(batches: impl Iterator<Item = &'l Live>) -> Totals {
+        let mut totals = Totals::default();
+        batches.for_each(|live| totals.add(live));
+        totals
+    }
+
+    fn add(&mut self, live: &Live) {
+        self.stored += live.stored_bytes;
+        self.wanted += live.live_stored();
+        self.marked += usize::from(live.is_marked());
+    }
+
+    fn take(&mut self, live: &Live) {
+        self.stored -= live.stored_bytes;
+        self.wanted -= live.live_stored();
+        self.marked -= usize::from(live.is_marked());
+    }
 }
 
 impl Live {
@@ -84,6 +115,10 @@ impl Live {
     fn live_stored(&self) -> u64 {
         let share = u128::from(self.stored_bytes) * u128::from(self.live_bytes);
         (share / u128::from(self.raw_bytes.max(1))) as u64
+    }
+
+    fn is_marked(&self) -> bool {
+        !self.marks.0.is_empty()
     }
 
     fn batch_marks(&self, batch: BatchId, spans: u64) -> BatchMarks {
@@ -130,14 +165,20 @@ impl Batches {
 
     fn keep(&mut self, batch: BatchId, live: Live) {
         self.offsets_held += live.offsets.len() as u64;
-        if let Some(old) = self.batches.insert(batch, live) {
-            self.offsets_held -= old.offsets.len() as u64;
-        }
+        self.totals.add(&live);
+        let old = self.batches.insert(batch, live);
+        self.dropped(old.as_ref());
     }
 
     fn forget(&mut self, batch: BatchId) {
-        if let Some(old) = self.batches.remove(&batch) {
+        let old = self.batches.remove(&batch);
+        self.dropped(old.as_ref());
+    }
+
+    fn dropped(&mut self, old: Option<&Live>) {
+        if let Some(old) = old {
             self.offsets_held -= old.offsets.len() as u64;
+            self.totals.take(old);
         }
     }
 
@@ -215,6 +256,12 @@ impl Batches {
             if live.chunks[chunk.ordinal as usize] != id {
                 continue;
             }
+            let settled = spans.entry(chunk.batch).or_insert_with(|| {
+                touched.push(chunk.batch);
+                self.totals.take(live);
+                0
+            });
+            *settled += u64::from(chunk.spans);
             live.chunks[chunk.ordinal as usize] = GONE;
             live.marks.set(chunk.ordinal);
             live.left -= 1;
@@ -222,12 +269,9 @@ impl Batches {
             self.floors.remove(&(chunk.low, id));
             self.free.push(id);
             self.spans -= u64::from(chunk.spans);
-            let settled = spans.entry(chunk.batch).or_insert_with(|| {
-                touched.push(chunk.batch);
-                0
-            });
-            *settled += u64::from(chunk.spans);
         }
+        let changed = touched.iter().filter_map(|batch| self.batches.get(batch));
+        changed.for_each(|live| self.totals.add(live));
         touched.into_iter().filter_map(|batch| self.marks_of(batch, spans[&batch])).collect()
     }
 
@@ -285,7 +329,7 @@ impl Batches {
     }
 
     pub fn stored_bytes(&self) -> u64 {
-        self.batches.values().map(|live| live.stored_bytes).sum()
+        self.totals.stored
     }
 
     pub fn ids(&self) -> Vec<BatchId> {
@@ -293,7 +337,7 @@ impl Batches {
     }
 
     pub fn marked(&self) -> usize {
-        self.batches.values().filter(|live| !live.marks.0.is_empty()).count()
+        self.totals.marked
     }
 
     pub fn bytes(&self) -> u64 {
@@ -304,8 +348,11 @@ impl Batches {
     }
 
     pub fn sparse(&self, max_bytes: u64) -> Vec<BatchId> {
-        let mut stored: u64 = self.batches.values().map(|live| live.stored_bytes).sum();
-        let wanted: u64 = self.batches.values().map(Live::live_stored).sum();
+        debug_assert_eq!(self.totals, Totals::of(self.batches.values()));
+        let Totals { mut stored, wanted, .. } = self.totals;
+        if stored < 2 * wanted {
+            return Vec::new();
+        }
         let mut order: Vec<_> =
             self.batches.iter().filter(|(_, live)| live.in_flight == 0).collect();
         order

@@ -72,7 +72,8 @@ struct Set {
     has_root: bool,
     /// Earliest entry in the heap.
     queued: EventMs,
-    sealed: Option<Sealed>,
+    /// Rare and large: most sets are taken out in the moment in which they are sealed.
+    sealed: Option<Box<Sealed>>,
 }
 
 pub struct Sets {
@@ -188,7 +189,7 @@ impl Sets {
         self.add_chunk(number, arrival, false);
         if let Some(set) = self.sets[number as usize].as_mut() {
             let (reason, due_ms) = (Reason::IdleWithoutRoot, arrival.at);
-            set.sealed = Some(Sealed { name: None, reason, due_ms });
+            set.sealed = Some(Box::new(Sealed { name: None, reason, due_ms }));
         }
         self.queue(number);
     }
@@ -225,7 +226,7 @@ impl Sets {
         set.members = Vec::new();
         let (trace, has_root) = (set.trace, set.has_root);
         let name = best.map(|(_, id)| DueName { trace, id, has_root });
-        set.sealed = Some(Sealed { name, reason, due_ms });
+        set.sealed = Some(Box::new(Sealed { name, reason, due_ms }));
     }
 
     /// The set of an id, which is one of its own when the id is new; adds to the id's flags.
@@ -350,9 +351,14 @@ impl Sets {
                 Some((set.first_ms, set.generation, number as u32))
             })
             .collect();
+        if open.len() > max_segments {
+            // Few of many: only those are put in order.
+            open.select_nth_unstable(max_segments);
+            open.truncate(max_segments);
+        }
         open.sort_unstable();
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        for (_, _, number) in open.into_iter().take(max_segments) {
+        for (_, _, number) in open {
             let Some(set) = self.sets[number as usize].as_ref() else { continue };
             bytes += set.bytes;
             if bytes > max_bytes && !taken.is_empty() {
@@ -390,7 +396,8 @@ impl Sets {
             // Due at once, also when it was taken before its time.
             let early = matches!(due.reason, Reason::Pressure | Reason::Drain);
             let due_ms = if early { due.due_ms.min(first_ms) } else { due.due_ms };
-            set.sealed = Some(Sealed { name: due.segment, reason: due.reason, due_ms });
+            let (name, reason) = (due.segment, due.reason);
+            set.sealed = Some(Box::new(Sealed { name, reason, due_ms }));
         }
         self.queue(number);
     }
