@@ -15,3 +15,16 @@ for name in ("small", "live"):
         assert figures[f"{kind} {name}"]["runs"] == 1, (kind, name)
     assert figures[f"path {name}"]["sum_us"]["min"] > 0, name
 END
+
+BENCHKIT=$(dirname "$TESTKIT")/benchkit
+"$BENCHKIT" curves 5000 >"$TMP/curves" || fail "no curves"
+for title in "spans buffered" "spans a trace" shards "busy for minutes"; do
+    grep -q "^ *$title" "$TMP/curves" || fail "the curves do not tell of $title"
+done
+generate --timed --traces 30 >"$TMP/few.spans"
+"$BENCHKIT" stages "$TMP/few.spans" >"$TMP/stages" || fail "no stages"
+python3 - "$TMP/stages" <<'END' || fail "a stage is missing"
+import json, sys
+stages = json.load(open(sys.argv[1]))
+assert stages["count"] > 30 and stages["stored_bytes"] > 0 and "parse_by_serde_json_us" in stages
+END

@@ -6,9 +6,14 @@
 //!     benchkit copy BOOTSTRAP FROM TO                 a bare producer of the messages of FROM
 //!     benchkit set SOCKET COUNT BYTES                 plain pipelined SETs, ten at a time
 //!     benchkit parse FILE                             every span into a serde_json::Value
+//!     benchkit stages FILE                            our own steps, each by itself: see stages.rs
+//!     benchkit curves [SPANS]                         the index as it grows: see curves.rs
 //!
 //! Timed lines are what `spanbufd generate --timed` prints. Each command prints one JSON object
 //! with the count of what it did, its seconds and its own CPU seconds.
+
+mod curves;
+mod stages;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -39,9 +44,15 @@ fn main() {
         ["copy", bootstrap, from, to] => copy(bootstrap, from, to),
         ["set", socket, count, bytes] => set(socket, count, bytes),
         ["parse", file] => parse(file),
+        ["stages", file] => stages::stages(file),
+        ["curves"] => curves::curves("1000000").map(Value::String),
+        ["curves", most] => curves::curves(most).map(Value::String),
         _ => Err("usage: see the head of tests/kit/benchkit.rs".into()),
     };
-    let done = outcome.and_then(|found| Ok(writeln!(std::io::stdout(), "{found}")?));
+    let done = outcome.and_then(|found| match found {
+        Value::String(table) => Ok(write!(std::io::stdout(), "{table}")?),
+        figures => Ok(writeln!(std::io::stdout(), "{figures}")?),
+    });
     if let Err(why) = done {
         let _ = writeln!(std::io::stderr(), "benchkit {}: {why}", words.join(" "));
         std::process::exit(1);
