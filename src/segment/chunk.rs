@@ -336,10 +336,9 @@ mod tests {
         for (offset, (trace, id, parent)) in (0..).zip(spans) {
             let parent = if *parent == 0 { String::new() } else { format!("p{parent}") };
             let parent = if parent.is_empty() { "null".into() } else { format!("\"{parent}\"") };
-            let payload = format!(
-                r#"{{"project_id":1,"trace_id":"t{trace}","span_id":"p{id}","parent_span_id":{parent},"x":"{}"}}"#,
-                "x".repeat(950)
-            );
+            let ids =
+                format!(r#""trace_id":"t{trace}","span_id":"p{id}","parent_span_id":{parent}"#);
+            let payload = format!(r#"{{"project_id":1,{ids},"x":"{}"}}"#, "x".repeat(950));
             let span = span::parse(payload.as_bytes(), span::Validate::Ids);
             draft.add(&span.unwrap_or_else(|why| panic!("{why:?}")), Offset(offset), EventMs(0));
         }

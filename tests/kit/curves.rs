@@ -88,9 +88,9 @@ fn headers(plans: &[Plan]) -> Vec<Header> {
 fn json(plan: &Plan) -> String {
     let Plan { trace, id, parent, .. } = plan;
     let parent = if *parent == 0 { "null".to_owned() } else { format!("\"{parent:016x}\"") };
-    format!(
-        r#"{{"project_id":1,"trace_id":"{trace:032x}","span_id":"{id:016x}","parent_span_id":{parent}}}"#
-    )
+    let ids =
+        format!(r#""trace_id":"{trace:032x}","span_id":"{id:016x}","parent_span_id":{parent}"#);
+    format!(r#"{{"project_id":1,{ids}}}"#)
 }
 
 /// One row for each of `sizes`: the shards that `make` gives are filled, built again, and emptied.

@@ -1,10 +1,10 @@
 //! The quick way through a span: one pass over the bytes, for the form that nearly all spans have.
 //!
-//! It reads the same fields as the careful way (serde_json, in `span`) and is there only because it is
-//! quicker: `benchkit stages` prints what both take. It may only say yes where that would give exactly the same [`Span`]: on any doubt (an escape in what is
-//! read, a member that comes twice, an unusual number, a null where it matters, deep nesting,
-//! anything malformed) it answers `None`, and the careful way decides. The tests hold one against
-//! the other with mutated spans.
+//! It reads the same fields as the careful way (serde_json, in `span`), and is there only because
+//! it is quicker: `benchkit stages` prints what both take. It may only say yes where that would
+//! give exactly the same [`Span`]: on any doubt (an escape in what is read, a member that comes
+//! twice, an unusual number, a null where it matters, deep nesting, anything malformed) it answers
+//! `None`, and the careful way decides. The tests hold one against the other with mutated spans.
 
 use super::specials::Specials;
 use super::{FlagSplice, ID_BYTES_MAX, IdSplice, Span, Splice, Validate};
