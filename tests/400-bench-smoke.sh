@@ -28,3 +28,7 @@ import json, sys
 stages = json.load(open(sys.argv[1]))
 assert stages["count"] > 30 and stages["stored_bytes"] > 0 and "parse_by_serde_json_us" in stages
 END
+"$BENCHKIT" sweep "$TMP/few.spans" >"$TMP/sweep" || fail "no sweep"
+for title in batch compression "block KiB"; do
+    grep -q "^ *$title" "$TMP/sweep" || fail "the sweep does not tell of $title"
+done

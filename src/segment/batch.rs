@@ -6,12 +6,12 @@
 
 mod blocks;
 
-pub use blocks::{unpack_block, unpack_block_into};
+pub use blocks::{Packing, unpack_block, unpack_block_into};
 
 use super::chunk::{ChunkHead, ChunkKind, Draft, SpanHead};
 use super::wire::{Reader, damage, put_signed, put_varint};
 use super::{BatchId, EventMs, IdKey, Offset, TraceKey, body};
-use blocks::{BLOCK_BYTES, Packer, TOGETHER_BLOCK_BYTES};
+use blocks::Packer;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// First byte of a header: the format's version, far from what other values begin with.
@@ -99,7 +99,7 @@ pub struct Damage {
 }
 
 /// Groups the draft's spans into chunks and packs them. The draft must not be empty.
-pub fn pack(draft: &mut Draft, place: Place, compression: Compression) -> Batch {
+pub fn pack(draft: &mut Draft, place: Place, packing: impl Into<Packing>) -> Batch {
     let mut header = Header {
         id: place.id,
         previous: place.previous,
@@ -111,7 +111,7 @@ pub fn pack(draft: &mut Draft, place: Place, compression: Compression) -> Batch 
         chunks: Vec::new(),
         spans: Vec::with_capacity(draft.len()),
     };
-    let mut packer = Packer::new(compression);
+    let mut packer = Packer::new(packing.into());
     let mut trace = None;
     for chunk in draft.group() {
         let spans_start = header.spans.len() as u32;
@@ -119,8 +119,7 @@ pub fn pack(draft: &mut Draft, place: Place, compression: Compression) -> Batch 
         let head = ChunkHead { spans_start, ..chunk.head.clone() };
         let goes_on = trace.replace(head.trace) == Some(head.trace);
         let together = chunk.is_complete || goes_on;
-        let most = if together { TOGETHER_BLOCK_BYTES } else { BLOCK_BYTES };
-        header.chunks.push(packer.place(head, most, |raw| draft.put_body(&chunk, raw)));
+        header.chunks.push(packer.place(head, together, |raw| draft.put_body(&chunk, raw)));
     }
     assemble(header, packer)
 }
@@ -149,13 +148,13 @@ pub fn pack_carry(
         chunks: Vec::with_capacity(chunks.len()),
         spans: Vec::new(),
     };
-    let mut packer = Packer::new(compression);
+    let mut packer = Packer::new(compression.into());
     for chunk in chunks {
         let spans_start = header.spans.len() as u32;
         header.spans.extend_from_slice(chunk.spans);
         let head = ChunkHead { spans_start, ..chunk.head.clone() };
         let put = |raw: &mut Vec<u8>| raw.extend_from_slice(chunk.body);
-        header.chunks.push(packer.place(head, BLOCK_BYTES, put));
+        header.chunks.push(packer.place(head, false, put));
     }
     assemble(header, packer)
 }

@@ -7,6 +7,7 @@
 //!     benchkit set SOCKET COUNT BYTES                 plain pipelined SETs, ten at a time
 //!     benchkit parse FILE                             every span into a serde_json::Value
 //!     benchkit stages FILE                            our own steps, each by itself: see stages.rs
+//!     benchkit sweep FILE                             batches, levels, blocks: see sweep.rs
 //!     benchkit curves [SPANS]                         the index as it grows: see curves.rs
 //!
 //! Timed lines are what `spanbufd generate --timed` prints. Each command prints one JSON object
@@ -14,6 +15,7 @@
 
 mod curves;
 mod stages;
+mod sweep;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -45,6 +47,7 @@ fn main() {
         ["set", socket, count, bytes] => set(socket, count, bytes),
         ["parse", file] => parse(file),
         ["stages", file] => stages::stages(file),
+        ["sweep", file] => sweep::sweep(file).map(Value::String),
         ["curves"] => curves::curves("1000000").map(Value::String),
         ["curves", most] => curves::curves(most).map(Value::String),
         _ => Err("usage: see the head of tests/kit/benchkit.rs".into()),

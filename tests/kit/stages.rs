@@ -17,19 +17,20 @@ const BATCH: usize = 1000;
 const COMPRESSION: Compression = Compression::Zstd(1);
 
 /// A span as it comes: event time and payload.
-struct Line {
+pub struct Line {
     at: EventMs,
     payload: String,
 }
 
 pub fn stages(file: &str) -> Fallible<Value> {
+    spanbufd::sys::memory::tune_allocator();
     let spans = read(file)?;
     let count = spans.len();
     let quick = cost(count, || spans.iter().for_each(|line| parse(line, span::parse)));
     let careful = cost(count, || spans.iter().for_each(|line| parse(line, careful)));
-    let draft = cost(count, || drop(batches(&spans, |_, _| ())));
-    let packed = batches(&spans, pack);
-    let pack = cost(count, || drop(batches(&spans, pack))) - draft;
+    let draft = cost(count, || drop(batches(&spans, BATCH, |_, _| ())));
+    let packed = batches(&spans, BATCH, pack);
+    let pack = cost(count, || drop(batches(&spans, BATCH, pack))) - draft;
     let unpack = cost(count, || packed.iter().for_each(unpack));
     let header = cost(count, || packed.iter().for_each(|batch| drop(parse_header(batch))));
     let headers: Vec<Header> = packed.iter().filter_map(parse_header).collect();
@@ -52,7 +53,7 @@ pub fn stages(file: &str) -> Fallible<Value> {
     }))
 }
 
-fn read(file: &str) -> Fallible<Vec<Line>> {
+pub fn read(file: &str) -> Fallible<Vec<Line>> {
     let mut spans = Vec::new();
     for line in lines(file)? {
         let line = line?;
@@ -63,7 +64,7 @@ fn read(file: &str) -> Fallible<Vec<Line>> {
 }
 
 /// CPU microseconds a span of the quickest turn.
-fn cost(count: usize, mut work: impl FnMut()) -> f64 {
+pub fn cost(count: usize, mut work: impl FnMut()) -> f64 {
     let mut turn = || {
         let before = cpu_s();
         work();
@@ -84,32 +85,34 @@ fn careful(payload: &[u8], validate: Validate) -> Result<span::Span<'_>, span::R
     span::parse_carefully(std::str::from_utf8(payload).unwrap_or_default(), validate)
 }
 
-/// Drafts of a thousand spans, as ingest makes them, and what becomes of each.
-fn batches<T>(spans: &[Line], mut made: impl FnMut(&mut Draft, usize) -> T) -> Vec<T> {
-    let mut draft = Draft::new(limits().spread_ms());
+/// Drafts of `size` spans, as ingest makes them, each with its place in the chain, and what becomes
+/// of it.
+pub fn batches<T>(
+    spans: &[Line],
+    size: usize,
+    mut made: impl FnMut(&mut Draft, Place) -> T,
+) -> Vec<T> {
+    let mut draft = Draft::new(10_000);
     let mut all = Vec::new();
-    for (number, part) in spans.chunks(BATCH).enumerate() {
-        for (nth, line) in part.iter().enumerate() {
-            let offset = Offset((number * BATCH + nth) as i64);
+    let mut previous = None;
+    for (number, part) in spans.chunks(size).enumerate() {
+        let start = (number * size) as i64;
+        for (offset, line) in (start..).zip(part) {
             if let Ok(span) = span::parse(line.payload.as_bytes(), Validate::Ids) {
-                draft.add(&span, offset, line.at);
+                draft.add(&span, Offset(offset), line.at);
             }
         }
-        all.push(made(&mut draft, number));
+        let id = BatchId(number as u128 + 1);
+        let next = Offset(start + part.len() as i64);
+        let clock = part.last().map_or(EventMs(0), |line| line.at);
+        all.push(made(&mut draft, Place { id, previous, start: Offset(start), next, clock }));
+        previous = Some(id);
         draft.clear();
     }
     all
 }
 
-fn pack(draft: &mut Draft, number: usize) -> Batch {
-    let start = (number * BATCH) as i64;
-    let place = Place {
-        id: BatchId(number as u128 + 1),
-        previous: (number > 0).then_some(BatchId(number as u128)),
-        start: Offset(start),
-        next: Offset(start + draft.len() as i64),
-        clock: EventMs(0),
-    };
+fn pack(draft: &mut Draft, place: Place) -> Batch {
     batch::pack(draft, place, COMPRESSION)
 }
 

@@ -10,8 +10,9 @@ use zstd::bulk::{Compressor, Decompressor};
 /// A block closes at this size. A due segment that wants one chunk of a block fetches and
 /// decompresses all of it: blocks are small where each trace may fall due at a time of its own, and
 /// larger, which is quicker to pack and packs better, where all of it is wanted at once.
-pub const BLOCK_BYTES: usize = 8 * 1024;
-pub const TOGETHER_BLOCK_BYTES: usize = 64 * 1024;
+/// `benchkit sweep` shows what other sizes cost.
+const BLOCK_BYTES: usize = 8 * 1024;
+const TOGETHER_BLOCK_BYTES: usize = 64 * 1024;
 
 /// First byte of a stored block.
 const PLAIN: u8 = 0;
@@ -24,26 +25,44 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
+/// How bodies are packed. Only the compression is the user's to choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing {
+    pub compression: Compression,
+    /// Where a block closes between two traces, and where it closes else.
+    pub block_bytes: usize,
+    pub together_bytes: usize,
+}
+
+impl From<Compression> for Packing {
+    fn from(compression: Compression) -> Packing {
+        let (block_bytes, together_bytes) = (BLOCK_BYTES, TOGETHER_BLOCK_BYTES);
+        Packing { compression, block_bytes, together_bytes }
+    }
+}
+
 /// Bodies in, blocks out.
 pub struct Packer {
-    compression: Compression,
+    packing: Packing,
     raw: Vec<u8>,
     stored: Vec<u8>,
     blocks: Vec<Block>,
 }
 
 impl Packer {
-    pub fn new(compression: Compression) -> Packer {
-        Packer { compression, raw: Vec::new(), stored: Vec::new(), blocks: Vec::new() }
+    pub fn new(packing: Packing) -> Packer {
+        Packer { packing, raw: Vec::new(), stored: Vec::new(), blocks: Vec::new() }
     }
 
-    /// Gives a chunk its place in a block of at most `most` bytes, or in one of its own.
+    /// Gives a chunk its place in a block; `together`: with what stands before it, it falls due.
     pub fn place(
         &mut self,
         mut head: ChunkHead,
-        most: usize,
+        together: bool,
         put_body: impl FnOnce(&mut Vec<u8>),
     ) -> ChunkHead {
+        let Packing { block_bytes, together_bytes, .. } = self.packing;
+        let most = if together { together_bytes } else { block_bytes };
         let mut at = self.raw.len();
         put_body(&mut self.raw);
         if at > 0 && self.raw.len() > most {
@@ -61,7 +80,7 @@ impl Packer {
         let at = self.stored.len();
         let raw = &self.raw[..len];
         self.stored.push(ZSTD);
-        if !compress(raw, self.compression, &mut self.stored) {
+        if !compress(raw, self.packing.compression, &mut self.stored) {
             self.stored.truncate(at);
             self.stored.push(PLAIN);
             self.stored.extend_from_slice(raw);

@@ -1,0 +1,136 @@
+//! The choices of packing side by side: what each costs ingest and flusher, and what it stores.
+//!
+//! Spans go through draft, batch and index as they do in the daemon, and come out in rounds of a
+//! tenth of a second of event time; a round reads each block that it wants once. No Kafka, no
+//! Redis.
+
+use crate::Fallible;
+use crate::stages::{Line, batches, cost, read};
+use spanbufd::segment::batch::{self, Batch, Compression, Header, Packing};
+use spanbufd::segment::chunk::Draft;
+use spanbufd::segment::index::{Index, Limits};
+use spanbufd::segment::{BatchId, EventMs, Offset};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// As by default.
+const LIMITS: Limits = Limits {
+    timeout_ms: 60_000,
+    root_timeout_ms: 10_000,
+    max_age_ms: 3_600_000,
+    max_bytes: 10 << 20,
+};
+const ROUND_MS: usize = 100;
+const KIB: usize = 1024;
+
+const BATCHES: [usize; 4] = [100, 300, 1000, 3000];
+const LEVELS: [Compression; 5] = [
+    Compression::None,
+    Compression::Zstd(-3),
+    Compression::Zstd(-1),
+    Compression::Zstd(1),
+    Compression::Zstd(3),
+];
+/// KiB of a block of single traces, and of what falls due together.
+const BLOCKS: [(usize, usize); 7] =
+    [(4, 64), (8, 32), (8, 64), (16, 16), (16, 64), (32, 32), (64, 64)];
+
+/// One table for each choice, the others as by default.
+pub fn sweep(file: &str) -> Fallible<String> {
+    let spans = read(file)?;
+    let usual = Packing::from(Compression::Zstd(1));
+    let mut out = String::new();
+    head(&mut out, "batch")?;
+    for size in BATCHES {
+        row(&mut out, &size.to_string(), &spans, size, usual)?;
+    }
+    head(&mut out, "compression")?;
+    for compression in LEVELS {
+        row(&mut out, &format!("{compression:?}"), &spans, 1000, Packing { compression, ..usual })?;
+    }
+    head(&mut out, "block KiB")?;
+    for (alone, together) in BLOCKS {
+        let packing = Packing { block_bytes: alone * KIB, together_bytes: together * KIB, ..usual };
+        row(&mut out, &format!("{alone}/{together}"), &spans, 1000, packing)?;
+    }
+    Ok(out)
+}
+
+fn head(out: &mut String, title: &str) -> Fallible<()> {
+    writeln!(out, "{title:>12}  pack us  unpack us  stored B  header B  reads/1000  times read")?;
+    Ok(())
+}
+
+fn row(
+    out: &mut String,
+    name: &str,
+    spans: &[Line],
+    size: usize,
+    packing: Packing,
+) -> Fallible<()> {
+    let count = spans.len();
+    let draft = cost(count, || drop(batches(spans, size, |_, _| ())));
+    let pack = |draft: &mut Draft, place| batch::pack(draft, place, packing);
+    let packed = batches(spans, size, pack);
+    let packing_us = cost(count, || drop(batches(spans, size, pack))) - draft;
+    let reads = reads(&packed);
+    let unpacking_us =
+        cost(count, || reads.iter().for_each(|&(nth, block)| unpack(&packed[nth], block)));
+    let sum = |of: &dyn Fn(&Batch) -> usize| packed.iter().map(of).sum::<usize>();
+    let raw = |block: &batch::Block| block.raw_bytes as usize;
+    let all: usize = sum(&|batch| batch.header.blocks.iter().map(raw).sum());
+    let read: usize =
+        reads.iter().map(|&(nth, block)| raw(&packed[nth].header.blocks[block])).sum();
+    writeln!(
+        out,
+        "{name:>12} {packing_us:>8.2} {unpacking_us:>10.2} {:>9} {:>9} {:>11.0} {:>11.2}",
+        sum(&|batch| batch.value.len()) / count,
+        sum(&|batch| batch.header_bytes as usize) / count,
+        reads.len() as f64 * 1e3 / count as f64,
+        read as f64 / all as f64
+    )?;
+    Ok(())
+}
+
+/// Which block of which batch the rounds read, in order.
+fn reads(packed: &[Batch]) -> Vec<(usize, usize)> {
+    let numbers: BTreeMap<BatchId, usize> =
+        packed.iter().enumerate().map(|(nth, batch)| (batch.header.id, nth)).collect();
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    let mut reads = Vec::new();
+    let clock = |header: &Header| header.chunks.iter().map(|chunk| chunk.last_ms).max();
+    let mut now = packed.first().and_then(|batch| clock(&batch.header)).unwrap_or(EventMs(0));
+    for batch in packed {
+        let until = clock(&batch.header).unwrap_or(now);
+        rounds(&mut index, now, until, &numbers, &mut reads);
+        now = now.max(until);
+        std::hint::black_box(index.follow(&batch.header, batch.header_bytes).is_ok());
+    }
+    rounds(&mut index, now, now.plus(LIMITS.timeout_ms), &numbers, &mut reads);
+    reads
+}
+
+fn rounds(
+    index: &mut Index,
+    from: EventMs,
+    until: EventMs,
+    numbers: &BTreeMap<BatchId, usize>,
+    reads: &mut Vec<(usize, usize)>,
+) {
+    let tick = |at: EventMs| at.0.div_euclid(ROUND_MS as i64);
+    for round in tick(from) + 1..=tick(until) {
+        let due = index.due(EventMs(round * ROUND_MS as i64), usize::MAX, u64::MAX);
+        let chunks: Vec<_> = due.into_iter().flat_map(|segment| segment.chunks).collect();
+        let wanted: BTreeSet<_> =
+            chunks.iter().map(|at| (numbers[&at.batch], at.block_no as usize)).collect();
+        reads.extend(wanted);
+        index.settle(&chunks);
+    }
+}
+
+fn unpack(batch: &Batch, block: usize) {
+    let block = &batch.header.blocks[block];
+    let at = block.at as usize;
+    let stored = &batch.value[at..at + block.stored_bytes as usize];
+    std::hint::black_box(batch::unpack_block(block, stored).is_ok());
+}
