@@ -5,7 +5,7 @@
 //! id: what a name cannot tell (a topic that was made anew) the mark does, see [`Mark`].
 
 use super::admin::Admin;
-use super::consumer::Consumer;
+use super::consumer::{Consumer, Context};
 use super::metadata::{self, Mark, Note};
 use super::producer::{Letter, Outcome, Producer, Sent};
 use super::settings;
@@ -190,7 +190,7 @@ pub struct Record {
 /// Reads the topic from its beginning to what was its end, a slice at a time.
 pub struct MapReader {
     /// Never dropped: that may wait for brokers that do not answer.
-    consumer: ManuallyDrop<BaseConsumer>,
+    consumer: ManuallyDrop<BaseConsumer<Context>>,
     unread: BTreeSet<i32>,
     keys: BTreeMap<String, ShardId>,
     found: BTreeMap<ShardId, Record>,
@@ -198,7 +198,8 @@ pub struct MapReader {
 
 impl MapReader {
     pub fn open(config: &Config, worker: usize) -> Result<MapReader> {
-        let consumer = settings::map_consumer(config, worker).create();
+        let settings = settings::map_consumer(config, worker);
+        let consumer = settings.create_with_context(Context::default());
         let consumer = consumer.map_err(|why| {
             Error::config(format!("cannot open a consumer for offset maps: {why}"))
         })?;
