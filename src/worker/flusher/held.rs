@@ -118,15 +118,18 @@ impl Held {
             return Ok(());
         }
         // Ingest, too, may have found that the store is not what it was; and nothing is told to a
-        // server that was not looked at, which may have gone back in time.
+        // server that was not looked at, which may have gone back in time. Where it is ahead of the
+        // index, that the chain goes on from there is seen first: ingest may have read again past
+        // our position, and what we have to settle would be of a past that is gone.
         let looked = desk.store.connection().is_some_and(|on| Some(on) == self.looked_on);
         let is_late = now.saturating_sub(self.looked_at) >= LOOK_INTERVAL;
+        let mut is_behind = self.is_behind(desk);
         if position.is_none() || is_late || !looked {
-            self.compare(desk)?;
+            is_behind |= self.compare(desk)?;
             self.looked_at = now;
             self.looked_on = desk.store.connection();
         }
-        if self.is_behind(desk) { self.index_new(desk) } else { Ok(()) }
+        if is_behind { self.index_new(desk) } else { Ok(()) }
     }
 
     fn board_position(&self, desk: &Desk<'_>) -> Option<Offset> {
@@ -166,11 +169,9 @@ impl Held {
     /// Ingest is ahead and no batch begins where the index ends: only gaps, or Redis went back in
     /// time and what was read again lies in batches with other bounds.
     fn find_unlisted(&mut self, desk: &mut Desk<'_>) -> Result<()> {
-        let ahead = self.board_position(desk);
-        self.compare(desk)?;
+        let is_behind = self.compare(desk)?;
         let Some(owned) = &self.owned else { return Ok(()) };
-        let from = owned.index.position();
-        if Some(from) < ahead && desk.store.list(self.shard, from)?.is_empty() {
+        if is_behind && desk.store.list(self.shard, owned.index.position())?.is_empty() {
             log::warn!("shard {}: no batch begins where the index ends", self.shard);
             self.lose();
         }
@@ -178,24 +179,25 @@ impl Held {
     }
 
     /// Looks whether the store is still what the index says: same life, same epoch, a position
-    /// not before ours, the same number of live batches. A rollback may undo settles only.
-    fn compare(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+    /// not before ours, the same number of live batches. A rollback may undo settles only. Answers whether the
+    /// store has what is not indexed.
+    fn compare(&mut self, desk: &mut Desk<'_>) -> Result<bool> {
         let asked_at = time::monotonic();
         let state = desk.store.look(&[self.shard])?.pop().flatten();
-        let Some(owned) = &mut self.owned else { return Ok(()) };
+        let Some(owned) = &mut self.owned else { return Ok(false) };
         let Some(state) = state else {
             log::warn!("shard {}: its buffer is gone from the store", self.shard);
             self.end(true);
-            return Ok(());
+            return Ok(false);
         };
         if state.life != owned.life {
             log::warn!("shard {}: another life has begun in the store", self.shard);
             self.end(true);
-            return Ok(());
+            return Ok(false);
         }
         if state.epoch != Some(owned.epoch) {
             self.lose_epoch(desk, asked_at);
-            return Ok(());
+            return Ok(false);
         }
         self.claim.confirmed(asked_at);
         if state.tip == owned.index.tip() && state.position > owned.index.position() {
@@ -206,11 +208,11 @@ impl Held {
         }
         let untold = !owned.ledger.is_empty();
         if !owned.is_past(&state) && (untold || owned.agrees(&state)) {
-            return Ok(());
+            return Ok(state.position > owned.index.position());
         }
         log::warn!("shard {}: the store went another way; building the index again", self.shard);
         self.lose();
-        Ok(())
+        Ok(false)
     }
 
     /// Forgets the index; the store is believed at the next take.

@@ -42,9 +42,12 @@ impl Owned {
         state.position == self.index.position() && state.tip == self.index.tip()
     }
 
-    /// The store went back in time: neither position nor sums ever fall within a life.
+    /// The store went back in time: neither position nor sums ever fall within a life, and a
+    /// position that was reached on another way has another tip.
     pub fn is_past(&self, state: &State) -> bool {
-        state.position < self.index.position()
+        let (position, tip) = (self.index.position(), self.index.tip());
+        state.position < position
+            || (state.position == position && state.tip != tip)
             || state.books.settled.total() < self.ledger.acknowledged().total()
     }
 
@@ -85,4 +88,44 @@ pub fn report_books(slot: ShardSlot<'_>, books: &Books, buffered: u64) {
     slot.set(ShardWord::LifeSkipped, books.settled.skipped);
     slot.set(ShardWord::Buffered, buffered);
     slot.set(ShardWord::Unaccounted, books.unaccounted(buffered) as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Identity;
+
+    const LIMITS: Limits =
+        Limits { timeout_ms: 1000, root_timeout_ms: 1000, max_age_ms: 10_000, max_bytes: 1 << 20 };
+
+    fn owned() -> Owned {
+        let books = Books { read: 9, settled: Settled::skipped(4) };
+        let (life, epoch) = (Life(1), Epoch(2));
+        let index = Index::new(LIMITS, Offset(9), Some(BatchId(7)));
+        Owned { life, epoch, index, ledger: Ledger::open(books) }
+    }
+
+    fn state(position: i64, tip: u128, settled: u64) -> State {
+        State {
+            life: Life(1),
+            identity: Identity { cluster: "c".into(), topic: "t".into(), group: "g".into() },
+            position: Offset(position),
+            tip: Some(BatchId(tip)),
+            clock: None,
+            epoch: Some(Epoch(2)),
+            batches: 0,
+            marked: 0,
+            books: Books { read: 9, settled: Settled::skipped(settled) },
+        }
+    }
+
+    #[test]
+    fn a_store_that_went_back_is_known_by_position_sums_and_tip() {
+        let owned = owned();
+        assert!(!owned.is_past(&state(9, 7, 4)));
+        assert!(!owned.is_past(&state(12, 8, 5)), "ahead of the index");
+        assert!(owned.is_past(&state(8, 6, 4)));
+        assert!(owned.is_past(&state(9, 7, 3)));
+        assert!(owned.is_past(&state(9, 8, 4)), "read again to the same offset");
+    }
 }
