@@ -193,21 +193,36 @@ impl Shard {
         if self.phase != Phase::Flowing || message.offset < self.next {
             return Taken::Ignored;
         }
-        // Transaction markers and compaction leave gaps; they are counted, not guessed away.
-        self.tally.gaps += message.offset.0.abs_diff(self.next.0);
-        self.next = Offset(message.offset.0 + 1);
         if !self.has_draft() {
             self.drafted_at = now;
         }
         let wall = EventMs(time::wall_ms());
-        let at = self.clock.arrive(message.timestamp_ms.map(EventMs), wall, now);
-        if self.known.has(message.offset) {
-            self.tally.skipped += 1;
+        let stamped = message.timestamp_ms.map(EventMs);
+        let Some(at) = self.arrive(message.offset, stamped, wall, now) else {
             return Taken::Drafted;
-        }
-        self.unstored_ms.get_or_insert(at);
+        };
         self.draft_message(message, config, at);
         if self.is_full(config) { Taken::Full } else { Taken::Drafted }
+    }
+
+    /// Moves on to what is behind the message; its time, unless it is left out as delivered.
+    fn arrive(
+        &mut self,
+        offset: Offset,
+        stamped: Option<EventMs>,
+        wall: EventMs,
+        now: Duration,
+    ) -> Option<EventMs> {
+        // Transaction markers and compaction leave gaps; they are counted, not guessed away.
+        self.tally.gaps += offset.0.abs_diff(self.next.0);
+        self.next = Offset(offset.0 + 1);
+        let at = self.clock.arrive(stamped, wall, now);
+        if self.known.has(offset) {
+            self.tally.skipped += 1;
+            return None;
+        }
+        self.unstored_ms.get_or_insert(at);
+        Some(at)
     }
 
     fn draft_message(&mut self, message: &Message<'_>, config: &Config, at: EventMs) {
@@ -379,5 +394,56 @@ fn reject_body<'m>(message: &'m Message<'_>, reject: &'m Reject) -> RejectBody<'
         payload: message.payload(),
         key: message.key(),
         headers: message.headers(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Identity;
+    use crate::store::books::Books;
+
+    const NOW: Duration = Duration::from_secs(100);
+    const WALL: EventMs = EventMs(1_000_000);
+
+    fn state() -> State {
+        State {
+            life: Life(1),
+            identity: Identity { cluster: "c".into(), topic: "t".into(), group: "g".into() },
+            position: Offset(3),
+            tip: None,
+            clock: Some(EventMs(100)),
+            epoch: None,
+            batches: 0,
+            marked: 0,
+            books: Books::default(),
+        }
+    }
+
+    #[test]
+    fn deadlines_do_not_pass_what_is_read_and_not_yet_stored() {
+        let mut shard = Shard::new(ShardId(0), &Config::default(), NOW);
+        shard.adopt(&state());
+        assert_eq!(shard.safe_clock(NOW), Some(EventMs(100)));
+        for (offset, at) in [(3, 200), (4, 900)] {
+            let arrived = shard.arrive(Offset(offset), Some(EventMs(at)), WALL, NOW);
+            assert_eq!(arrived, Some(EventMs(at)));
+        }
+        assert_eq!(shard.safe_clock(NOW), Some(EventMs(200)));
+        let tally = std::mem::take(&mut shard.tally);
+        shard.pending = Some(shard.follow(Life(1), shard.next, None, tally, NOW));
+        assert_eq!(shard.safe_clock(NOW), Some(EventMs(200)), "on its way is not stored");
+        assert!(shard.appended().is_some());
+        assert_eq!((shard.position, shard.safe_clock(NOW)), (Offset(5), Some(EventMs(900))));
+    }
+
+    #[test]
+    fn what_is_known_to_be_delivered_moves_the_clock_and_holds_nothing_back() {
+        let mut shard = Shard::new(ShardId(0), &Config::default(), NOW);
+        shard.adopt(&state());
+        shard.known = OffsetMap::all_but(Offset(3), Offset(4), Vec::new());
+        assert_eq!(shard.arrive(Offset(3), Some(EventMs(200)), WALL, NOW), None);
+        assert_eq!(shard.safe_clock(NOW), Some(EventMs(200)));
+        assert!(shard.has_draft(), "the position has to move");
     }
 }
