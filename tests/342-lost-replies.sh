@@ -12,7 +12,8 @@ start_kafka 2
 touch "$TMP/faults"
 # shellcheck disable=SC2046
 python3 "$ROOT/tests/lib/proxy.py" "$TMP/proxy.sock" "$REDIS_SOCKET" "$TMP/faults" "$TMP/lost" \
-    $(for script in begin append take settle clean; do echo "$ROOT/src/store/$script.lua:2"; done) &
+    $(for script in begin append take settle clean; do echo "$ROOT/src/store/$script.lua:2"; done) \
+    "$ROOT/src/store/drop.lua:1" &
 started $!
 wait_until 5 test -S "$TMP/proxy.sock"
 
@@ -37,9 +38,24 @@ for part in "$TMP"/part.*; do
     wait_until 30 board_says 'total("read")' "$sent"
 done
 for script in append take settle clean; do wait_until 30 is_lost "$script"; done
+wait_until 60 all_out "$TMP/in"
+
+# Something is missing: the rest is dropped, and read again though nobody hears that it was.
+flushers=$(board "' '.join(str(w[f'flusher/{nth}']['pid']) for nth in (0, 1))")
+# shellcheck disable=SC2086
+kill -STOP $flushers
+generate --traces 60 --seed 65 >"$TMP/part.5"
+cat "$TMP/part.5" >>"$TMP/in"
+produce "$IN" <"$TMP/part.5" >/dev/null
+wait_until 30 board_says 'total("read")' "$(wc -l <"$TMP/in")"
+# shellcheck disable=SC2046
+redis_cli del $(redis_cli keys "$ID:*:b:*") >/dev/null
+# shellcheck disable=SC2086
+kill -CONT $flushers
+wait_until 30 is_lost drop
 rm "$TMP/faults"
 wait_until 60 all_out "$TMP/in"
-for script in begin append take settle clean; do
+for script in begin append take settle clean drop; do
     echo "replies lost of $script: $(lost_of "$script")"
 done
 board_says "sum(x['restarts'] for x in w.values())" 0 || fail "a worker was restarted"
