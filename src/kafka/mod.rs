@@ -33,3 +33,36 @@ pub fn check(config: &Config) -> Result<()> {
 pub fn version() -> String {
     rdkafka::util::get_rdkafka_version().1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::ShardId;
+    use consumer::{Consumer, Event};
+    use std::mem::ManuallyDrop;
+    use std::time::{Duration, Instant};
+
+    /// Whoever joins afterwards has all partitions, and keeps them: there is no other member.
+    #[test]
+    fn a_check_joins_no_group() -> Result<()> {
+        let mock = mock::Mock::start(&[("ingest-spans".to_owned(), 2)])?;
+        let config = Config { bootstrap_servers: mock.address(), ..Config::default() };
+        check(&config)?;
+        let consumer = ManuallyDrop::new(Consumer::open(&config, "host", 1)?);
+        let mut deadline = Instant::now() + Duration::from_secs(60);
+        let mut assigned = Vec::new();
+        while Instant::now() < deadline {
+            match consumer.poll(Duration::from_millis(50)) {
+                Some(Event::Assigned(shards)) => {
+                    assigned.extend(shards);
+                    deadline = Instant::now() + Duration::from_secs(1);
+                }
+                Some(Event::Revoked { shards, .. }) => panic!("another member takes {shards:?}"),
+                _ => {}
+            }
+        }
+        assigned.sort_unstable();
+        assert_eq!(assigned, [ShardId(0), ShardId(1)]);
+        Ok(())
+    }
+}
