@@ -119,17 +119,16 @@ impl Held {
         }
         // Ingest, too, may have found that the store is not what it was; and nothing is told to a
         // server that was not looked at, which may have gone back in time. Where it is ahead of the
-        // index, that the chain goes on from there is seen first: ingest may have read again past
-        // our position, and what we have to settle would be of a past that is gone.
+        // index, the chain is followed first: ingest may have read again past where we stand.
         let looked = desk.store.connection().is_some_and(|on| Some(on) == self.looked_on);
         let is_late = now.saturating_sub(self.looked_at) >= LOOK_INTERVAL;
-        let mut is_behind = self.is_behind(desk);
+        let mut is_ahead = false;
         if position.is_none() || is_late || !looked {
-            is_behind |= self.compare(desk)?;
+            is_ahead = self.compare(desk)?;
             self.looked_at = now;
             self.looked_on = desk.store.connection();
         }
-        if is_behind { self.index_new(desk) } else { Ok(()) }
+        if is_ahead || self.is_behind(desk) { self.index_new(desk) } else { Ok(()) }
     }
 
     fn board_position(&self, desk: &Desk<'_>) -> Option<Offset> {
@@ -169,9 +168,9 @@ impl Held {
     /// Ingest is ahead and no batch begins where the index ends: only gaps, or Redis went back in
     /// time and what was read again lies in batches with other bounds.
     fn find_unlisted(&mut self, desk: &mut Desk<'_>) -> Result<()> {
-        let is_behind = self.compare(desk)?;
+        let is_ahead = self.compare(desk)?;
         let Some(owned) = &self.owned else { return Ok(()) };
-        if is_behind && desk.store.list(self.shard, owned.index.position())?.is_empty() {
+        if is_ahead && desk.store.list(self.shard, owned.index.position())?.is_empty() {
             log::warn!("shard {}: no batch begins where the index ends", self.shard);
             self.lose();
         }
@@ -179,8 +178,8 @@ impl Held {
     }
 
     /// Looks whether the store is still what the index says: same life, same epoch, a position
-    /// not before ours, the same number of live batches. A rollback may undo settles only. Answers whether the
-    /// store has what is not indexed.
+    /// not before ours, the same number of live batches. A rollback may undo settles only. Answers
+    /// whether the store is ahead of the index.
     fn compare(&mut self, desk: &mut Desk<'_>) -> Result<bool> {
         let asked_at = time::monotonic();
         let state = desk.store.look(&[self.shard])?.pop().flatten();
