@@ -11,7 +11,7 @@ use super::trouble::Trouble;
 use crate::config::{Config, StartFrom};
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
-use crate::sys::metadata;
+use crate::sys::{commit, metadata};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{
@@ -498,9 +498,13 @@ impl Consumer {
                 .map_err(|why| self.error("name an offset of", why))?;
             elem.set_metadata(metadata);
         }
-        let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
-        self.inner.commit(&list, mode).map_err(|why| self.error("commit in", why))?;
-        self.commits.set(self.commits.get() + u64::from(!wait));
+        if wait {
+            let done = self.inner.commit(&list, CommitMode::Sync);
+            return done.map_err(|why| self.error("commit in", why));
+        }
+        let sent = commit::send(&self.inner, &list);
+        sent.map_err(|code| self.error("commit in", KafkaError::ConsumerCommit(code)))?;
+        self.commits.set(self.commits.get() + 1);
         Ok(())
     }
 

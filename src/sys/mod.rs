@@ -4,6 +4,7 @@
 //! cannot be misused. Policy stays out.
 #![allow(unsafe_code)]
 
+pub mod commit;
 pub mod lock;
 pub mod memory;
 pub mod metadata;

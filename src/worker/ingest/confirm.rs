@@ -5,6 +5,7 @@
 //! accepted a commit that was sent since then: a commit of one who is no member is refused.
 
 use super::desk::Desk;
+use super::floor::COMMITTING;
 use crate::board::words::ShardWord;
 use crate::segment::ShardId;
 
@@ -44,6 +45,7 @@ impl Desk<'_> {
 
     /// The group has taken a commit: what it was sent for is ours.
     pub fn confirmed(&mut self, number: u64, shards: &[ShardId]) {
+        self.troubles.works(COMMITTING);
         for id in shards {
             let Some(shard) = self.shards.get_mut(id) else { continue };
             let Some(Contest { count, asked: Some(asked) }) = shard.contest else { continue };

@@ -23,6 +23,9 @@ const SHARE: u32 = 20;
 /// Below this many bytes of metadata a broker gets none.
 const ROOM_MIN: usize = 64;
 
+/// What is said not to work, and once to work again.
+pub(super) const COMMITTING: &str = "cannot commit the floor";
+
 /// What the group has committed for a shard, as far as we know.
 #[derive(Debug, Default)]
 pub struct Floor {
@@ -99,7 +102,7 @@ impl Desk<'_> {
         let said: Vec<(ShardId, Offset, String)> =
             commits.iter().map(|next| (next.id, next.offset, self.text(next))).collect();
         if let Err(error) = consumer.commit(&said, wait) {
-            self.troubles.warn("cannot commit the floor", &error);
+            self.troubles.warn(COMMITTING, &error);
             return Ok(());
         }
         let number = consumer.last_commit();
@@ -146,7 +149,8 @@ impl Desk<'_> {
                 self.map_room
             );
         } else {
-            self.troubles.warn("cannot commit the floor", &Error::temporary(why));
+            let why = Error::temporary(format!("{why}; it is sent again"));
+            self.troubles.warn(COMMITTING, &why);
         }
         for shard in self.shards.values_mut() {
             shard.floor.unsure = true;
