@@ -25,6 +25,7 @@ pub enum Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    of_one_shard: bool,
 }
 
 impl Error {
@@ -45,7 +46,16 @@ impl Error {
     }
 
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into() }
+        Error { kind, message: message.into(), of_one_shard: false }
+    }
+
+    /// What is wrong is wrong with one shard: no other has to stop for it.
+    pub fn of_one_shard(message: impl Into<String>) -> Error {
+        Error { of_one_shard: true, ..Error::temporary(message) }
+    }
+
+    pub fn is_of_one_shard(&self) -> bool {
+        self.of_one_shard
     }
 
     /// Puts what was being done in front: `context("cannot append to shard 7")`.

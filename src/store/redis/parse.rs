@@ -155,7 +155,11 @@ pub fn unexpected(doing: &str, address: &str, reply: Option<&Reply>) -> Error {
         Some(other) => (format!("an answer that was not expected: {other:?}"), ""),
         None => ("an answer is missing".to_owned(), ""),
     };
-    Error::temporary(format!("cannot {doing} at {address}: {}{remedy}", bounded(&why)))
+    let message = format!("cannot {doing} at {address}: {}{remedy}", bounded(&why));
+    match reply {
+        Some(Reply::Refused { code, .. }) if code == "WRONGTYPE" => Error::of_one_shard(message),
+        _ => Error::temporary(message),
+    }
 }
 
 fn remedy(code: &str) -> &'static str {
@@ -164,7 +168,10 @@ fn remedy(code: &str) -> &'static str {
         "MISCONF" => "; its disk does not take the snapshot",
         "NOAUTH" | "WRONGPASS" => "; check redis-password-file",
         "NOPERM" => "; the ACL user needs +@all on the keys of our namespace, +evalsha and +script",
-        "WRONGTYPE" => "; somebody else writes under our namespace",
+        "WRONGTYPE" => {
+            "; a key of this shard is somebody else's: delete it, and give each program a namespace \
+             of its own"
+        }
         "READONLY" => "; it is a replica",
         _ => "",
     }

@@ -12,7 +12,7 @@ use super::owned::{Owned, close_books, rebuild, report_books};
 use super::pace::Pace;
 use super::tell::Teller;
 use super::{Desk, clock};
-use crate::board::words::{Paused, ShardWord};
+use crate::board::words::ShardWord;
 use crate::error::{Error, Result};
 use crate::segment::batch::Header;
 use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
@@ -21,7 +21,7 @@ use crate::segment::{BatchId, Offset, ShardId};
 use crate::store::books::Settled;
 use crate::store::{Clean, Epoch, Fenced, Store, Taken};
 use crate::sys::{random, time};
-use crate::worker::phase;
+use crate::worker::{Backoff, phase};
 use std::time::Duration;
 
 /// How often the store's state is compared with the index, also when nothing moves.
@@ -49,6 +49,8 @@ pub struct Held {
     pub shard: ShardId,
     /// Not ours any more: finish what is in flight, settle, let go.
     pub leaving: bool,
+    /// Something is wrong with its keys; see `alone.rs`.
+    pub trouble: Backoff,
     /// Counts the takings, so that a flight of an earlier one is told apart.
     pub taking: u64,
     pub pace: Pace,
@@ -80,6 +82,7 @@ impl Held {
         Held {
             shard,
             leaving: false,
+            trouble: Backoff::new(),
             taking: 0,
             pace: Pace::default(),
             owned: None,
@@ -415,12 +418,6 @@ impl Held {
 
     pub fn stored_bytes(&self) -> u64 {
         self.owned.as_ref().map_or(0, |owned| owned.index.stored_bytes())
-    }
-
-    /// Ingest has paused the shard because the store's memory is short.
-    pub fn waits_for_memory(&self, desk: &Desk<'_>) -> bool {
-        let slot = desk.berth.board.shard(self.shard);
-        slot.is_some_and(|slot| slot.get(ShardWord::Paused) == Paused::Memory as u64)
     }
 
     /// These chunks are done with: delivered (P8), or dropped by policy.

@@ -7,6 +7,7 @@
 //! Waiting never blocks the loop: acknowledgements arrive between two turns, and each turn
 //! beats the heart once, whether or not work got done (P3).
 
+mod alone;
 mod bodies;
 mod carry;
 mod claim;
@@ -20,7 +21,7 @@ mod pace;
 mod round;
 mod tell;
 
-use crate::board::words::{ShardWord, WaitingFor, WorkerWord};
+use crate::board::words::{Paused, ShardWord, WaitingFor, WorkerWord};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::producer::Producer;
@@ -231,17 +232,21 @@ impl Flusher<'_> {
     }
 
     fn work(&mut self, now: Duration) -> Result<()> {
-        for held in &mut self.held {
+        for held in self.held.iter_mut().filter(|held| held.may_work(now)) {
             held.pace.note(clock(&self.desk, held.shard), now);
-            held.follow(&mut self.desk, now)?;
+            let followed = held.follow(&mut self.desk, now);
+            held.contain(&mut self.desk, followed)?;
             self.desk.berth.beat();
         }
         self.flush()?;
         self.make_room(now)?;
-        for held in &mut self.held {
-            held.settle(&mut self.desk)?;
-            held.clean(&mut self.desk, now)?;
-            held.renew(&mut self.desk, now)?;
+        for held in self.held.iter_mut().filter(|held| held.may_work(time::monotonic())) {
+            let kept = keep(&mut self.desk, held, now);
+            let works = kept.is_ok();
+            held.contain(&mut self.desk, kept)?;
+            if works {
+                held.works_alone(&mut self.desk);
+            }
             self.desk.berth.beat();
         }
         self.let_go();
@@ -284,7 +289,8 @@ impl Flusher<'_> {
         let berth = self.desk.berth;
         let (flights, desk) = (&self.flights, &self.desk);
         self.held.retain_mut(|held| {
-            let busy = flights.any(held.shard) || held.has_unsettled() || held.is_closing();
+            let unsettled = held.has_unsettled() && !held.trouble.is_failing();
+            let busy = flights.any(held.shard) || unsettled || held.is_closing();
             if !held.leaving || busy {
                 return true;
             }
@@ -311,7 +317,8 @@ impl Flusher<'_> {
                 self.round.rest(time::monotonic());
                 break;
             }
-            self.round.hand_on(&mut self.desk, &mut self.held, &mut self.flights)?;
+            let handed = self.round.hand_on(&mut self.desk, &mut self.held, &mut self.flights);
+            self.contain_round(handed)?;
             self.desk.berth.beat();
             self.is_full = self.flights.bytes() >= IN_FLIGHT_BYTES_MAX;
             if self.is_full {
@@ -319,6 +326,17 @@ impl Flusher<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What is wrong with the round's shard alone ends the round and no more.
+    fn contain_round(&mut self, outcome: Result<()>) -> Result<()> {
+        let Some(held) = self.held.iter_mut().find(|held| self.round.is_of(held)) else {
+            return outcome;
+        };
+        if outcome.as_ref().is_err_and(Error::is_of_one_shard) {
+            self.round.give_back(held);
+        }
+        held.contain(&mut self.desk, outcome)
     }
 
     /// Begins a round with what `pick` takes out of the first shard that has some; false when none
@@ -330,9 +348,13 @@ impl Flusher<'_> {
         for _ in 0..self.held.len() {
             self.held.rotate_left(1);
             let Some(held) = self.held.last_mut() else { break };
+            if !held.may_work(time::monotonic()) {
+                continue;
+            }
             let due = pick(held, &self.desk, ROUND_BYTES_MAX);
             if !due.is_empty() {
-                self.round.begin(&mut self.desk, held, due)?;
+                let begun = self.round.begin(&mut self.desk, held, due);
+                held.contain(&mut self.desk, begun)?;
                 return Ok(true);
             }
         }
@@ -348,7 +370,7 @@ impl Flusher<'_> {
         }
         let index_bytes: u64 = self.held.iter().map(Held::index_bytes).sum();
         let index_full = index_bytes > self.desk.config.max_index_bytes;
-        let short = self.held.iter().any(|held| held.waits_for_memory(&self.desk));
+        let short = self.held.iter().any(|held| waits_for_memory(&self.desk, held.shard));
         let must = index_full || (short && self.store_is_ours()?);
         if !must {
             return Ok(());
@@ -421,9 +443,22 @@ impl Flusher<'_> {
     }
 }
 
+/// What a held shard needs in every turn: settle, clean, renew.
+fn keep(desk: &mut Desk<'_>, held: &mut Held, now: Duration) -> Result<()> {
+    held.settle(desk)?;
+    held.clean(desk, now)?;
+    held.renew(desk, now)
+}
+
 fn is_desired(berth: &Berth<'_>, shard: ShardId) -> bool {
     let wanted = berth.number as u64 + 1;
     berth.board.shard(shard).is_some_and(|slot| slot.get(ShardWord::Desired) == wanted)
+}
+
+/// Ingest has paused the shard because the store's memory is short.
+fn waits_for_memory(desk: &Desk<'_>, shard: ShardId) -> bool {
+    let slot = desk.berth.board.shard(shard);
+    slot.is_some_and(|slot| slot.get(ShardWord::Paused) == Paused::Memory as u64)
 }
 
 /// The shard's clock as ingest last published it.

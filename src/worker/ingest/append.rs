@@ -46,19 +46,10 @@ impl Desk<'_> {
         let mut rest = appends.as_slice();
         while !rest.is_empty() {
             let (part, later) = rest.split_at(self.append_bound.of(rest.len()));
-            match self.store.append(part) {
-                Ok(answers) => {
-                    self.append_bound.worked();
-                    for (append, answer) in part.iter().zip(answers) {
-                        self.answered(append.shard, answer);
-                    }
-                    self.berth.moved();
-                }
-                Err(error) => {
-                    self.append_bound.failed(part.len());
-                    let ids: Vec<ShardId> = rest.iter().map(|append| append.shard).collect();
-                    return self.store_failed(&ids, error);
-                }
+            if let Err(error) = self.append_together(part) {
+                self.append_bound.failed(part.len());
+                let ids: Vec<ShardId> = rest.iter().map(|append| append.shard).collect();
+                return self.store_failed(&ids, error);
             }
             self.berth.beat();
             rest = later;
@@ -73,10 +64,35 @@ impl Desk<'_> {
         full.try_for_each(|shard| shard.set_aside(config, now))
     }
 
+    /// Where one shard fails for itself, each is appended alone: what has been done before is
+    /// recognized.
+    fn append_together(&mut self, part: &[Append]) -> Result<()> {
+        match (self.store.append(part), part) {
+            (Ok(answers), _) => {
+                self.append_bound.worked();
+                for (append, answer) in part.iter().zip(answers) {
+                    self.answered(append.shard, answer);
+                }
+                self.berth.moved();
+                Ok(())
+            }
+            (Err(error), [one]) if error.is_of_one_shard() => {
+                self.stop_alone(one.shard, &error);
+                self.refuse(one.shard);
+                Ok(())
+            }
+            (Err(error), _) if error.is_of_one_shard() => part.iter().try_for_each(|one| {
+                self.berth.beat();
+                self.append_together(std::slice::from_ref(one))
+            }),
+            (Err(error), _) => Err(error),
+        }
+    }
+
     /// Packs what is ripe; everything that waits to be appended.
     fn pending(&mut self, all: bool, now: Duration) -> Result<Vec<Append>> {
         let mut appends = Vec::new();
-        for shard in self.shards.values_mut() {
+        for shard in self.shards.values_mut().filter(|shard| shard.trouble.is_over(now)) {
             let leaving = shard.phase == Phase::Leaving && shard.has_draft();
             if all || leaving || shard.is_ripe(self.config, now) {
                 shard.pack(self.config, now)?;
@@ -87,7 +103,6 @@ impl Desk<'_> {
     }
 
     fn answered(&mut self, id: ShardId, answer: Appended) {
-        let Some(shard) = self.shards.get_mut(&id) else { return };
         match answer {
             Appended::Done => self.count_appended(id),
             Appended::Stale => {
@@ -100,8 +115,7 @@ impl Desk<'_> {
                 self.find_again(id);
             }
             Appended::Refused(why) => {
-                let leaving = shard.phase == Phase::Leaving;
-                shard.phase = if leaving { Phase::Leaving } else { Phase::Refused };
+                self.refuse(id);
                 self.store_backoff.failed(time::monotonic());
                 // Said at once: the flusher makes room only for who waits for memory.
                 self.memory_short |= why.starts_with("OOM");
@@ -126,6 +140,7 @@ impl Desk<'_> {
 
     fn count_appended(&mut self, id: ShardId) {
         self.store_backoff.worked();
+        self.works_alone(id);
         let slot = self.slot(id);
         let Some(shard) = self.shards.get_mut(&id) else { return };
         let Some(pending) = shard.appended() else { return };
@@ -143,18 +158,21 @@ impl Desk<'_> {
         slot.set_offset(ShardWord::Position, Some(shard.position));
     }
 
+    /// Its batch is kept, and tried again as it is.
+    fn refuse(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.get_mut(&id)
+            && shard.phase != Phase::Leaving
+        {
+            shard.phase = Phase::Refused;
+        }
+    }
+
     /// No answer is known: each shard keeps its batch and tries the same again.
     pub(super) fn store_failed(&mut self, ids: &[ShardId], error: Error) -> Result<()> {
         if error.kind() == Kind::Config {
             return Err(error);
         }
-        for id in ids {
-            if let Some(shard) = self.shards.get_mut(id)
-                && shard.phase != Phase::Leaving
-            {
-                shard.phase = Phase::Refused;
-            }
-        }
+        ids.iter().for_each(|id| self.refuse(*id));
         self.store_backoff.failed(time::monotonic());
         self.troubles.warn("the store does not answer; all is paused", &error);
         Ok(())

@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::kafka::consumer::{Consumer, Message};
 use crate::kafka::metadata;
 use crate::segment::ShardId;
+use crate::store::Identity;
 use crate::store::redis::RedisStore;
-use crate::store::{Identity, Store};
 use crate::sys::time;
 use crate::worker::{Backoff, Berth, Repeats, phase};
 use std::collections::BTreeMap;
@@ -266,17 +266,18 @@ impl<'a> Desk<'a> {
             .shards
             .values()
             .filter(|shard| shard.life.is_some() && shard.pending.is_none())
+            .filter(|shard| shard.trouble.is_over(time::monotonic()))
             .map(|shard| shard.id)
             .collect();
         if known.is_empty() || !self.store_backoff.is_over(time::monotonic()) {
             return Ok(());
         }
-        let states = match self.store.look(&known) {
+        let states = match self.look(&known) {
             Ok(states) => states,
             Err(error) => return self.store_failed(&[], error),
         };
         self.store_backoff.worked();
-        for (id, state) in known.into_iter().zip(states) {
+        for (id, state) in states {
             let Some(shard) = self.shards.get(&id) else { continue };
             if !state.as_ref().is_some_and(|state| shard.agrees(state)) {
                 log::warn!("shard {id}: the store is not what we left there; believing it");
@@ -294,6 +295,7 @@ impl<'a> Desk<'a> {
         let mut gone = Vec::new();
         for shard in self.shards.values().filter(|shard| shard.phase == Phase::Leaving) {
             let written = shard.pending.is_none() && !shard.has_draft();
+            let written = written || shard.trouble.is_failing();
             let Some(row) = self.row(shard.id) else { continue };
             if written || late {
                 row.set(OwnershipWord::Wanted, 0);

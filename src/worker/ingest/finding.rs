@@ -17,6 +17,7 @@ use crate::segment::offset_map::OffsetMap;
 use crate::segment::{Offset, ShardId};
 use crate::store::{Begun, Identity, Life, State, Store};
 use crate::sys::{random, time};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long the last word of a flusher is waited for, before its words so far have to do.
@@ -59,6 +60,7 @@ impl Desk<'_> {
             .shards
             .values()
             .filter(|shard| shard.phase == Phase::Finding && shard.held_at == now)
+            .filter(|shard| shard.trouble.is_over(now))
             .map(|shard| shard.id)
             .collect();
         if wanted.is_empty() || !self.kafka_backoff.is_over(now) || !self.store_backoff.is_over(now)
@@ -94,10 +96,12 @@ impl Desk<'_> {
         if !self.has_records(&committed) {
             return Ok(());
         }
-        let states = self.store.look(wanted);
+        let states = self.look(wanted);
         let states = states.inspect_err(|_| self.store_backoff.failed(time::monotonic()))?;
+        let mut states: BTreeMap<ShardId, Option<State>> = states.into_iter().collect();
         self.store_backoff.worked();
-        for ((id, committed), state) in committed.into_iter().zip(states) {
+        for (id, committed) in committed {
+            let Some(state) = states.remove(&id) else { continue };
             if let Some(state) = &state {
                 check_identity(id, &state.identity, &identity, &self.config.namespace)?;
             }
@@ -108,7 +112,13 @@ impl Desk<'_> {
                 Some(committed) => self.believe(id, &committed, state.as_ref()),
                 None => self.first_start(consumer, id, state.is_some())?,
             };
-            let state = self.settle_position(id, &start, state, &identity)?;
+            let state = match self.settle_position(id, &start, state, &identity) {
+                Err(error) if error.is_of_one_shard() => {
+                    self.stop_alone(id, &error);
+                    continue;
+                }
+                other => other?,
+            };
             self.adopt(id, &state, start);
             self.berth.beat();
         }
@@ -239,6 +249,7 @@ impl Desk<'_> {
     /// Takes over where a shard begins, and tells its flusher what is known to be delivered.
     fn adopt(&mut self, id: ShardId, state: &State, start: Start) {
         self.maps.forget(id);
+        self.works_alone(id);
         let Some(shard) = self.shards.get_mut(&id) else { return };
         // What only was in the buffer is no floor: ours may have to go back behind it.
         let floor = if start.is_floor { start.offset } else { Offset(0) };

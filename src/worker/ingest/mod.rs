@@ -6,6 +6,7 @@
 //! the store says is believed, what it does not know is read again from the committed floor
 //! (P5, P6).
 
+mod alone;
 mod answers;
 mod append;
 mod confirm;

@@ -20,6 +20,7 @@ use crate::segment::span::{self, Reject, Span};
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::{Append, Life, State};
 use crate::sys::{random, time};
+use crate::worker::Backoff;
 use std::time::Duration;
 
 /// Whose partition did not answer is left alone for so long; the others go on meanwhile.
@@ -84,6 +85,8 @@ pub struct Shard {
     /// Its partition did not answer, and is not asked again before this (monotonic).
     pub ask_at: Duration,
     pub tail: Tail,
+    /// Something is wrong with its keys, and it waits for itself.
+    pub trouble: Backoff,
     /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
     pub open: bool,
     draft: Draft,
@@ -141,6 +144,7 @@ impl Shard {
             doubted: false,
             ask_at: Duration::ZERO,
             tail: Tail::default(),
+            trouble: Backoff::new(),
             open: false,
             draft: Draft::new(config.limits().spread_ms()),
             drafted_at: now,

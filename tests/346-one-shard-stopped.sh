@@ -1,0 +1,48 @@
+#!/bin/sh
+# Somebody else's key in the place of one of a shard's: that shard stops, says what to do, and goes
+# on when the key is gone. The other shard is read, flushed and settled all the while.
+# kafka: mock
+. "$(dirname "$0")/lib/common.sh"
+
+seed=500
+# more PARTITION
+more() {
+    seed=$((seed + 1))
+    generate --traces 20 --seed $seed | tee -a "$TMP/in" | produce "$IN" --partition "$1" >/dev/null
+}
+says() { grep -q -- "$1" "$TMP/log"; }
+
+start_redis
+start_kafka 2
+start_spanbufd --timeout 2 --root-timeout 1
+more 0
+more 1
+wait_until 40 all_out "$TMP/in"
+
+# The list of batches: found by the append and the flusher; the position: by looking.
+for key in l p; do
+    : >"$TMP/log"
+    [ "$(redis_cli exists "$ID:{0}:$key")" = 0 ] ||
+        redis_cli rename "$ID:{0}:$key" "$ID:{0}:$key-away" >/dev/null
+    redis_cli set "$ID:{0}:$key" foreign >/dev/null
+    more 1
+    [ $key != l ] || generate --traces 20 --seed 77 | tee "$TMP/held" |
+        produce "$IN" --partition 0 >/dev/null
+    wait_until 40 says 'ingest/0: shard 0 is stopped, and no other: .*WRONGTYPE.*delete it'
+    more 1
+    wait_until 40 all_out "$TMP/in"
+    [ "$(redis_cli get "$ID:{0}:$key")" = foreign ] || fail "the foreign key is gone"
+    cat "$TMP/held" >>"$TMP/in"
+    : >"$TMP/held"
+    if [ "$(redis_cli exists "$ID:{0}:$key-away")" = 1 ]; then
+        redis_cli rename "$ID:{0}:$key-away" "$ID:{0}:$key" >/dev/null
+    else
+        redis_cli del "$ID:{0}:$key" >/dev/null
+    fi
+    wait_until 40 says 'ingest/0: shard 0 is stopped.*works again'
+    more 0
+    wait_until 40 all_out "$TMP/in"
+done
+board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"
+stop_spanbufd
+check "$TMP/in" --doubled 1000000
