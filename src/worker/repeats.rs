@@ -10,6 +10,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Kinds of trouble remembered at most; beyond it all are forgotten and said again.
 const KINDS_MAX: usize = 256;
 
+/// Different things to do that are said of one trouble within a minute, at most.
+const ADVICES_MAX: usize = 8;
+
 /// What has not failed for so long works again.
 const CALM_AFTER: Duration = Duration::from_secs(2);
 
@@ -23,6 +26,8 @@ struct Said {
     at: Duration,
     failed_at: Duration,
     hushed: u64,
+    /// What there was to do about it: something else to do is said at once.
+    advices: Vec<String>,
     /// It has worked since.
     works: bool,
 }
@@ -32,25 +37,35 @@ impl Repeats {
         Repeats::default()
     }
 
-    /// Warns that `doing` failed, unless the same was said within the last minute.
+    /// Warns that `doing` failed, unless the same was said within the last minute. Reasons may
+    /// differ each time; what to do stands behind the last semicolon and tells them apart.
     pub fn warn(&mut self, doing: &str, error: &Error) {
         let now = time::monotonic();
         if self.said.len() >= KINDS_MAX {
             self.said.clear();
         }
+        let text = error.to_string();
+        let advice = text.rsplit_once("; ").map_or("", |(_, advice)| advice).to_owned();
         let Some(said) = self.said.get_mut(doing) else {
             log::warn!("{doing}: {error}");
-            let said = Said { at: now, failed_at: now, hushed: 0, works: false };
+            let advices = vec![advice];
+            let said = Said { at: now, failed_at: now, hushed: 0, advices, works: false };
             self.said.insert(doing.to_owned(), said);
             return;
         };
         (said.failed_at, said.works) = (now, false);
+        let is_new = said.advices.len() < ADVICES_MAX && !said.advices.contains(&advice);
+        if is_new {
+            log::warn!("{doing}: {error}");
+            said.advices.push(advice);
+            return;
+        }
         if now.saturating_sub(said.at) < AGAIN_AFTER {
             said.hushed += 1;
             return;
         }
         log::warn!("{doing}: {error} (and {} times since it was last said)", said.hushed);
-        (said.at, said.hushed) = (now, 0);
+        (said.at, said.hushed, said.advices) = (now, 0, vec![advice]);
     }
 
     /// It works: `tell` says so if it was ever said not to.
@@ -76,6 +91,16 @@ impl Repeats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn something_else_to_do_is_said_at_once() {
+        let mut troubles = Repeats::new();
+        for why in ["a; do this", "b; do this", "c; do that", "d"] {
+            troubles.warn("this", &Error::temporary(why));
+        }
+        let said = &troubles.said["this"];
+        assert_eq!((said.advices.join(","), said.hushed), ("do this,do that,".to_owned(), 1));
+    }
 
     #[test]
     fn what_works_is_told_once_it_is_calm_and_did_not_fail_again() {

@@ -4,10 +4,11 @@
 //! own pipeline waits its time-out once per reply). A time-out or a broken connection drops
 //! the connection, because what came next on it would be the answer to something else.
 
+use super::parse;
 use crate::config::{Config, secret};
 use crate::error::{Error, Result};
 use crate::sys::time;
-use redis::{Client, Connection, ConnectionInfo, IntoConnectionInfo, Value};
+use redis::{Client, Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, Value};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -177,11 +178,17 @@ impl Link {
 
     fn failed(&self, doing: &str, why: &redis::RedisError) -> Error {
         let address = &self.address;
-        // An answer that names our credentials will not change by trying again soon, but an
-        // operator can mend it without a restart: temporary, with the remedy.
+        // What an operator can mend without a restart: temporary, with the remedy.
         let remedy = match why.code() {
             Some("NOAUTH" | "WRONGPASS" | "NOPERM") => "; check redis-password-file and the ACL",
-            _ => "",
+            _ if why.kind() == ErrorKind::AuthenticationFailed => {
+                "; check redis-password-file and the ACL"
+            }
+            _ if why.to_string().contains("max number of clients") => {
+                "; raise its maxclients, or end some of its clients"
+            }
+            Some(code) => parse::remedy(code),
+            None => "; we go on trying",
         };
         Error::temporary(format!("cannot {doing} {address}: {why}{remedy}"))
     }

@@ -257,7 +257,7 @@ impl RedisStore {
             return Err(self.unexpected(&format!("append to shard {shard} ({text})"), set.as_ref()));
         }
         let refused_set = match set {
-            Some(Reply::Refused { text, .. }) => Some(text),
+            Some(Reply::Refused { code, text }) => Some(text + parse::remedy(&code)),
             _ => None,
         };
         match (parse::answer(script), script) {
@@ -268,7 +268,7 @@ impl RedisStore {
                 refused_set.unwrap_or_else(|| "the batch's value did not stay".to_owned()),
             )),
             (_, Reply::Refused { code, text }) if parse::is_passing(code) => {
-                Ok(Appended::Refused(text.clone()))
+                Ok(Appended::Refused(format!("{text}{}", parse::remedy(code))))
             }
             _ => Err(self.unexpected(&format!("append to shard {shard}"), Some(script))),
         }

@@ -162,17 +162,22 @@ pub fn unexpected(doing: &str, address: &str, reply: Option<&Reply>) -> Error {
     }
 }
 
-fn remedy(code: &str) -> &'static str {
+/// What to do about a refusal; begins with a semicolon where there is something.
+pub fn remedy(code: &str) -> &'static str {
     match code {
+        "LOADING" => "; it reads its data and is waited for",
+        "MASTERDOWN" => "; it is a replica without its master: mend that, or promote it",
+        "NOREPLICAS" => "; bring its replicas back, or lower min-replicas-to-write",
+        "BUSY" => "; somebody's script runs there and is waited for; SCRIPT KILL would end it",
         "OOM" => "; raise maxmemory",
-        "MISCONF" => "; its disk does not take the snapshot",
+        "MISCONF" => "; its disk does not take the snapshot: make room there",
         "NOAUTH" | "WRONGPASS" => "; check redis-password-file",
         "NOPERM" => "; the ACL user needs +@all on the keys of our namespace, +evalsha and +script",
         "WRONGTYPE" => {
-            "; a key of this shard is somebody else's: delete it, and give each program a namespace \
-             of its own"
+            "; a key of this shard is somebody else's: delete it, and give each program a \
+             namespace of its own"
         }
-        "READONLY" => "; it is a replica",
+        "READONLY" => "; it is a replica: promote it, or point redis-url to the master",
         _ => "",
     }
 }

@@ -37,6 +37,9 @@ use round::Round;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
+/// What is said not to work, and once to work again.
+const SILENT: &str = "the store does not answer; nothing is flushed";
+
 /// How often what is new is indexed, what is due is sent, what was acknowledged is settled. Each
 /// time has its price in calls to the store and in blocks that are read for a few of their chunks,
 /// so things are gathered for as long as nobody minds: it bounds how late a deadline is seen.
@@ -215,6 +218,7 @@ impl Flusher<'_> {
         match outcome {
             Ok(()) => {
                 self.desk.store_backoff.worked();
+                self.desk.troubles.works(SILENT);
                 // Who has nothing in flight does not wait, whatever was last said of Kafka.
                 let waits = self.desk.kafka_waits && self.flights.bytes() > 0;
                 let what = if waits { WaitingFor::Kafka } else { WaitingFor::Nothing };
@@ -224,7 +228,7 @@ impl Flusher<'_> {
             Err(error) if error.kind() == Kind::Temporary => {
                 self.desk.store_backoff.failed(time::monotonic());
                 self.desk.berth.waiting_for(WaitingFor::Redis);
-                self.desk.troubles.warn("the store does not answer; nothing is flushed", &error);
+                self.desk.troubles.warn(SILENT, &error);
                 Ok(())
             }
             Err(error) => Err(error),

@@ -9,6 +9,10 @@ use crate::store::{Append, Appended, Store};
 use crate::sys::time;
 use std::time::Duration;
 
+/// What is said not to work, and once to work again.
+const SILENT: &str = "the store does not answer; all is paused";
+const REFUSED: &str = "the store refuses appends; paused";
+
 /// How many batches one call appends. A call that fails fails whole, and may fail for its size
 /// (too slow for the call's deadline, or cut off on its way each time): until one passes, each try
 /// is half as large.
@@ -119,8 +123,7 @@ impl Desk<'_> {
                 self.store_backoff.failed(time::monotonic());
                 // Said at once: the flusher makes room only for who waits for memory.
                 self.memory_short |= why.starts_with("OOM");
-                let error = Error::temporary(why);
-                self.troubles.warn(&format!("cannot append to shard {id}; paused"), &error);
+                self.troubles.warn(REFUSED, &Error::temporary(format!("shard {id}: {why}")));
             }
         }
     }
@@ -139,7 +142,8 @@ impl Desk<'_> {
     }
 
     fn count_appended(&mut self, id: ShardId) {
-        self.store_backoff.worked();
+        self.store_works();
+        self.troubles.works(REFUSED);
         self.works_alone(id);
         let slot = self.slot(id);
         let Some(shard) = self.shards.get_mut(&id) else { return };
@@ -174,8 +178,13 @@ impl Desk<'_> {
         }
         ids.iter().for_each(|id| self.refuse(*id));
         self.store_backoff.failed(time::monotonic());
-        self.troubles.warn("the store does not answer; all is paused", &error);
+        self.troubles.warn(SILENT, &error);
         Ok(())
+    }
+
+    pub(super) fn store_works(&mut self) {
+        self.store_backoff.worked();
+        self.troubles.works(SILENT);
     }
 }
 

@@ -276,7 +276,7 @@ impl<'a> Desk<'a> {
             Ok(states) => states,
             Err(error) => return self.store_failed(&[], error),
         };
-        self.store_backoff.worked();
+        self.store_works();
         for (id, state) in states {
             let Some(shard) = self.shards.get(&id) else { continue };
             if !state.as_ref().is_some_and(|state| shard.agrees(state)) {

@@ -20,6 +20,9 @@ use crate::sys::{random, time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// What is said not to work, and once to work again.
+const FINDING: &str = "cannot find where to read";
+
 /// How long the last word of a flusher is waited for, before its words so far have to do.
 const LAST_WORD_WAIT: Duration = Duration::from_secs(5);
 
@@ -70,13 +73,14 @@ impl Desk<'_> {
         match self.find_all(consumer, &wanted) {
             Ok(()) => {
                 self.kafka_backoff.worked();
+                self.troubles.works(FINDING);
                 Ok(())
             }
             Err(error) if error.kind() == Kind::Temporary => {
                 if !self.store_backoff.is_failing() {
                     self.kafka_backoff.failed(time::monotonic());
                 }
-                self.troubles.warn("cannot find where to read", &error);
+                self.troubles.warn(FINDING, &error);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -99,7 +103,7 @@ impl Desk<'_> {
         let states = self.look(wanted);
         let states = states.inspect_err(|_| self.store_backoff.failed(time::monotonic()))?;
         let mut states: BTreeMap<ShardId, Option<State>> = states.into_iter().collect();
-        self.store_backoff.worked();
+        self.store_works();
         for (id, committed) in committed {
             let Some(state) = states.remove(&id) else { continue };
             if let Some(state) = &state {
