@@ -16,6 +16,7 @@ use std::time::Duration;
 /// well below `max-unhealthy-seconds`.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
+const CONNECT: &str = "connect to";
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// One reply, as far as spanbufd needs to tell them apart.
@@ -134,7 +135,7 @@ impl Link {
                 self.connections += 1;
                 Ok(())
             }
-            Err(why) => Err(self.failed("connect to", &why)),
+            Err(why) => Err(self.failed(CONNECT, &why)),
         }
     }
 
@@ -188,6 +189,10 @@ impl Link {
                 "; raise its maxclients, or end some of its clients"
             }
             Some(code) => parse::remedy(code),
+            // One client too many is cut off without a word.
+            None if doing == CONNECT => {
+                "; see that it runs, and that its maxclients is not reached"
+            }
             None => "; we go on trying",
         };
         Error::temporary(format!("cannot {doing} {address}: {why}{remedy}"))
