@@ -13,11 +13,16 @@ use crate::segment::hash::QuickMap;
 use crate::segment::index::{ChunkRef, DueSegment};
 use crate::store::books::Settled;
 use crate::sys::time;
+use crate::worker::Backoff;
 use std::time::Duration;
 
 /// What a segment in flight costs beside its bytes, here and in the client: a million traces of one
 /// small span are bounded like a few large ones.
 const FLIGHT_BYTES: u64 = 2 << 10;
+
+/// How long a reject waits that found too many in flight, or that was not taken.
+const REJECT_WAIT_MS: i64 = 100;
+const FAILED_REJECT_WAIT_MS: i64 = 2_000;
 
 /// One message without an outcome.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +65,15 @@ impl Flight {
             became: Settled::default(),
         }
     }
+
+    pub fn is_reject(&self) -> bool {
+        self.due.segment.is_none()
+    }
+
+    /// What waits when it fails: a dead-letter topic that takes nothing stops no segment.
+    pub fn backoff<'d>(&self, desk: &'d mut Desk<'_>) -> &'d mut Backoff {
+        if self.is_reject() { &mut desk.reject_backoff } else { &mut desk.kafka_backoff }
+    }
 }
 
 /// All flights of this flusher.
@@ -73,6 +87,8 @@ pub struct Flights {
     empty: Vec<u64>,
     bytes: u64,
     per_shard: QuickMap<ShardId, usize>,
+    /// How many of them are rejects.
+    rejects: usize,
     /// When something was acknowledged last, or began to wait for it.
     moved_at: Duration,
 }
@@ -87,6 +103,7 @@ impl Flights {
             empty: Vec::new(),
             bytes: 0,
             per_shard: QuickMap::default(),
+            rejects: 0,
             moved_at: Duration::ZERO,
         }
     }
@@ -99,6 +116,10 @@ impl Flights {
     /// Something of this shard is in flight.
     pub fn any(&self, shard: ShardId) -> bool {
         self.per_shard.get(&shard).is_some_and(|count| *count > 0)
+    }
+
+    pub fn rejects(&self) -> usize {
+        self.rejects
     }
 
     /// How long messages have been waiting without a single acknowledgement.
@@ -125,6 +146,7 @@ impl Flights {
         }
         self.bytes += flight.due.bytes + FLIGHT_BYTES;
         *self.per_shard.entry(flight.shard).or_default() += 1;
+        self.rejects += usize::from(flight.is_reject());
         self.flights.insert(number, flight);
     }
 
@@ -140,6 +162,7 @@ impl Flights {
         if let Some(count) = self.per_shard.get_mut(&flight.shard) {
             *count -= 1;
         }
+        self.rejects -= usize::from(flight.is_reject());
         Some(flight)
     }
 
@@ -168,7 +191,7 @@ impl Flights {
             }
             Outcome::Failed { trouble, .. } => {
                 flight.failed = true;
-                desk.kafka_backoff.failed(now);
+                flight.backoff(desk).failed(now);
                 desk.trouble(&trouble);
             }
         }
@@ -189,15 +212,14 @@ struct Landed {
 /// delivers again.
 pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
     let mut landed: Vec<Landed> = Vec::new();
-    let mut failed = false;
+    let (mut failed, mut rejects_failed) = (false, false);
     for flight in flights {
-        failed |= flight.failed;
+        failed |= flight.failed && !flight.is_reject();
+        rejects_failed |= flight.failed && flight.is_reject();
         let ours = |held: &Held| held.shard == flight.shard && held.taking == flight.taking;
         let Some(held) = all.iter().position(ours) else { continue };
         if flight.failed {
-            if let Some(index) = all[held].index() {
-                index.give_back(flight.due);
-            }
+            give_back(desk, &mut all[held], flight.due);
             continue;
         }
         count(desk, &flight);
@@ -213,11 +235,27 @@ pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
         if !failed {
             desk.kafka_backoff.worked();
         }
+        if landed.iter().any(|landed| landed.became.dead_letters > 0) && !rejects_failed {
+            desk.reject_backoff.worked();
+        }
         desk.kafka_acknowledges();
         desk.berth.moved();
     }
     for Landed { held, chunks, became } in landed {
         all[held].mark(&chunks, &became);
+    }
+}
+
+/// It is due again: a segment at once, a reject after a while, or it would be the first each time.
+pub fn give_back(desk: &Desk<'_>, held: &mut Held, mut due: DueSegment) {
+    if due.segment.is_none()
+        && let Some(now) = clock(desk, held.shard)
+    {
+        let fails = desk.reject_backoff.is_failing();
+        due.due_ms = now.plus(if fails { FAILED_REJECT_WAIT_MS } else { REJECT_WAIT_MS });
+    }
+    if let Some(index) = held.index() {
+        index.give_back(due);
     }
 }
 

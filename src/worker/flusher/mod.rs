@@ -59,6 +59,12 @@ const ROUND_BYTES_MAX: u64 = 16 << 20;
 /// much as can be on its way in that time, and no more.
 const IN_FLIGHT_BYTES_MAX: u64 = 2 << 20;
 
+/// Rejects in flight, at most: two thirds of what may be in flight.
+const REJECTS_IN_FLIGHT_MAX: usize = 1_000;
+
+/// The same while the dead-letter topic takes none.
+const FAILING_REJECTS_MAX: usize = 16;
+
 /// Between two early flushes: what was flushed must have time to be settled.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -76,6 +82,8 @@ struct Desk<'a> {
     producer: Producer,
     store_backoff: Backoff,
     kafka_backoff: Backoff,
+    /// The same for rejects: the dead-letter topic has troubles of its own.
+    reject_backoff: Backoff,
     /// Kafka does not take what we have; said, and nothing acknowledged since.
     kafka_waits: bool,
     troubles: Repeats,
@@ -89,6 +97,14 @@ impl Desk<'_> {
     /// Kafka has not just refused what it was given.
     fn kafka_takes(&self) -> bool {
         !self.kafka_backoff.is_failing() || self.kafka_backoff.is_over(time::monotonic())
+    }
+
+    /// Whether one more reject may go, with so many in flight: they leave room for segments, and
+    /// while the dead-letter topic takes nothing only a few try.
+    fn takes_reject(&self, in_flight: usize) -> bool {
+        let fails = self.reject_backoff.is_failing();
+        let most = if fails { FAILING_REJECTS_MAX } else { REJECTS_IN_FLIGHT_MAX };
+        in_flight < most && self.reject_backoff.is_over(time::monotonic())
     }
 
     /// A broker refused a batch of messages for its size: send them one by one to find out which.
@@ -149,6 +165,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
             producer: Producer::open(config, berth.number)?,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
+            reject_backoff: Backoff::new(),
             kafka_waits: false,
             troubles: Repeats::new(),
             refused_bytes: usize::MAX,

@@ -5,7 +5,7 @@
 //! sent soon (`IN_FLIGHT_BYTES_MAX`). What becomes of the messages arrives later (`flight.rs`).
 
 use super::bodies::Bodies;
-use super::flight::{Flight, Flights, Ticket};
+use super::flight::{self, Flight, Flights, Ticket};
 use super::held::Held;
 use super::{Desk, IN_FLIGHT_BYTES_MAX, letter};
 use crate::error::Result;
@@ -89,6 +89,11 @@ impl Round {
         while flights.bytes() < IN_FLIGHT_BYTES_MAX && desk.kafka_takes() {
             let Some(due) = self.due.pop_front() else { break };
             let chunks = due.chunks.len();
+            if due.segment.is_none() && !desk.takes_reject(flights.rejects()) {
+                flight::give_back(desk, held, due);
+                self.gone += chunks;
+                continue;
+            }
             if !start(desk, held, flights, Bodied { bodies: &self.bodies, first: self.gone }, due) {
                 log::error!("shard {}: a chunk's body cannot be read", held.shard);
                 self.due.clear();
@@ -239,7 +244,7 @@ pub fn post(
             flight.failed = true;
         }
         Err(trouble) => {
-            desk.kafka_backoff.failed(time::monotonic());
+            flight.backoff(desk).failed(time::monotonic());
             flight.failed = true;
             desk.trouble(&trouble);
         }
