@@ -64,7 +64,8 @@ fn masked(setting: &Setting) -> String {
     secret::mask(setting.row.name, &setting.value)
 }
 
-/// An array of objects, all of whose members are strings; null is "none".
+/// An array of objects, all of whose members are strings; null is "none". A row a line, in this
+/// order: the completion reads it with sed.
 fn json(settings: &[Setting]) -> String {
     let objects: Vec<String> = settings.iter().map(json_object).collect();
     format!("[\n  {}\n]", objects.join(",\n  "))
@@ -88,16 +89,7 @@ fn json_object(setting: &Setting) -> String {
 }
 
 fn json_string(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]
@@ -106,6 +98,6 @@ mod tests {
 
     #[test]
     fn json_strings_are_escaped() {
-        assert_eq!(json_string("a\"b\\c\n\u{7f}é"), r#""a\"b\\c\u000a\u007fé""#);
+        assert_eq!(json_string("a\"b\\c\n\u{7f}é"), "\"a\\\"b\\\\c\\n\u{7f}é\"");
     }
 }

@@ -56,22 +56,25 @@ impl Child {
         board.worker(self.duty.kind, self.duty.number)
     }
 
-    /// Collects what the policy needs. Ages count from `judged_from` at the earliest: before
-    /// that the supervisor itself did not run and cannot tell.
-    pub fn facts(
-        &mut self,
-        board: &Board,
-        now: Duration,
-        judged_from: Duration,
-        limits: &Limits,
-    ) -> Facts {
-        let slot = self.slot(board);
-        let beat = Duration::from_millis(slot.get(WorkerWord::BeatMs));
-        let heartbeat = (beat > Duration::ZERO).then(|| beat.max(judged_from).max(self.born));
-        if self.pid.is_some() && heartbeat.is_some() {
-            self.note_healthy(slot, now, limits);
+    /// Books what a look at the board shows: the first sign of health, restarts that are forgiven,
+    /// and those that do not count any more.
+    pub fn observe(&mut self, board: &Board, now: Duration, limits: &Limits) {
+        if self.pid.is_some() && self.last_beat(board).is_some() {
+            self.note_healthy(self.slot(board), now, limits);
         }
         self.restarts.retain(|then| now.saturating_sub(*then) < limits.restart_window);
+    }
+
+    /// `None` before the first one of this life.
+    fn last_beat(&self, board: &Board) -> Option<Duration> {
+        let beat = Duration::from_millis(self.slot(board).get(WorkerWord::BeatMs));
+        (beat > Duration::ZERO).then_some(beat)
+    }
+
+    /// Collects what the policy needs. Ages count from `judged_from` at the earliest: before
+    /// that the supervisor itself did not run and cannot tell.
+    pub fn facts(&self, board: &Board, now: Duration, judged_from: Duration) -> Facts {
+        let heartbeat = self.last_beat(board).map(|beat| beat.max(judged_from).max(self.born));
         Facts {
             wanted: self.wanted,
             running: self.pid.is_some(),

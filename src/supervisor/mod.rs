@@ -242,7 +242,8 @@ impl<'b> Supervisor<'b> {
     fn act(&mut self, now: Duration) -> bool {
         self.beyond_help = false;
         for child in &mut self.children {
-            let facts = child.facts(self.board, now, self.judged_from, &self.limits);
+            child.observe(self.board, now, &self.limits);
+            let facts = child.facts(self.board, now, self.judged_from);
             self.beyond_help |= policy::is_beyond_help(&facts, &self.limits);
             match policy::decide(&facts, &self.limits) {
                 Decision::Leave => {}
