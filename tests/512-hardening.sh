@@ -1,5 +1,7 @@
 #!/bin/sh
 # The binary is position independent, its relocations read-only before main, its stack not code.
+# That is the debug binary, or what SPANBUFD names. Stack protector and fortified calls come from
+# the flags of the package: tests/package.sh looks for them, and CI does not run it.
 . "$(dirname "$0")/lib/common.sh"
 
 command -v readelf >/dev/null || skip "readelf is not installed"

@@ -4,7 +4,7 @@
 # `sh tests/chaos/run.sh [--seed N] [--seconds N] [--rate N] [--keep]`: without --seed a fresh one
 # is drawn and printed; with it the same faults come again in the same order at the same times. Lost
 # must be 0. --seconds is the length of the phase with faults (300). Runs in a PID namespace of its
-# own; --keep keeps the folder with all logs also when nothing was wrong.
+# own; --keep keeps the folder with all logs also when nothing was wrong: then it ends with 1, too.
 if [ -z "${SPANBUFD_CHAOS:-}" ]; then
     SPANBUFD_CHAOS=1 exec unshare --pid --fork --mount-proc --kill-child sh "$0" "$@"
 fi
