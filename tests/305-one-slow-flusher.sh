@@ -16,7 +16,7 @@ wait_until 30 board_says 'all(x["delivered"] > 100 for x in s)' True
 hung=$(board 's[1]["holder"]')
 # The segments of all other flushers so far, by lateness.
 others="[sum(x['lateness'][i] for n, x in w.items() if n[:2] == 'fl' and n != 'flusher/$hung')
-    for i in range(16)]"
+    for i in range(20)]"
 before=$(board "$others")
 kill -STOP "$(board "w['flusher/$hung']['pid']")"
 # Backpressure, which has the number 4, for the one shard; the others flow.
@@ -27,14 +27,14 @@ board_says '[x["paused"] for x in s], s[1]["delivered"]' "([0, 4, 0, 0], $delive
     fail "not the one shard alone was paused"
 after=$(board "$others")
 board_says "w['flusher/$hung']['restarts']" 0 || fail "replaced too early to tell"
-# Buckets: the first ten hold what was up to a second late. One in fifty may be later: a machine
+# Buckets: the first fourteen hold what was up to a second late. One in fifty may be later: a machine
 # that runs many things at once is no fault of a flusher.
 python3 - "$before" "$after" <<'EOF' || fail "the others are late"
 import sys
 before, after = (eval(text) for text in sys.argv[1:])
 during = [b - a for a, b in zip(before, after)]
 print("lateness before", before, "during", during)
-sys.exit(sum(during[10:]) > sum(during) / 50)
+sys.exit(sum(during[14:]) > sum(during) / 50)
 EOF
 wait_until 40 board_says "w['flusher/$hung']['restarts'], [x['paused'] for x in s]" \
     '(1, [0, 0, 0, 0])'
