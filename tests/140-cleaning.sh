@@ -2,6 +2,7 @@
 # A few long-open traces do not keep everybody's bytes in Redis: what is left of sparse batches is
 # rewritten.
 # kafka: mock
+# timeout: 240
 . "$(dirname "$0")/lib/common.sh"
 
 stored_bytes() {

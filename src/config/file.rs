@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// Larger than any configuration; a device or a log given by mistake ends here.
@@ -24,7 +24,12 @@ pub struct Line {
 pub fn read(path: &Path) -> Result<Vec<Line>> {
     let shown = path.display();
     let refused = |why: String| Error::config(format!("cannot read configuration {shown}: {why}"));
-    let file = File::open(path).map_err(|why| refused(why.to_string()))?;
+    let file = File::open(path).map_err(|why| match why.kind() {
+        ErrorKind::PermissionDenied => {
+            refused(format!("{why}; run this as root, or as a user who may read it"))
+        }
+        _ => refused(why.to_string()),
+    })?;
     let mut bytes = Vec::new();
     let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
     let size = read.map_err(|why| refused(why.to_string()))? as u64;
@@ -49,9 +54,18 @@ pub fn parse(bytes: &[u8]) -> std::result::Result<Vec<Line>, (usize, String)> {
             return Err((number, format!("{} has a control character", key.trim().escape_debug())));
         }
         let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+        if is_quoted(&value) {
+            return Err((number, format!("{key} has quotes around its value; leave them out")));
+        }
         settings.push(Line { number, key, value });
     }
     Ok(settings)
+}
+
+/// Elsewhere quotes are taken off; here they would become part of a name or a group.
+fn is_quoted(value: &str) -> bool {
+    let between = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
+    between('"') || between('\'')
 }
 
 /// Only the line's first word is shown: what follows may be a secret.

@@ -3,8 +3,8 @@
 //! The books are changed where the thing happens: a restart counts when the fork succeeded,
 //! a death when it was reaped. A fork that failed leaves no trace but a pause.
 
-use super::Duty;
 use super::policy::{Facts, Limits, backoff};
+use super::{Duty, MISCONFIGURED};
 use crate::board::ShardId;
 use crate::board::words::{DaemonWord, WorkerState, WorkerWord};
 use crate::board::{Board, WorkerSlot};
@@ -181,7 +181,7 @@ impl Child {
         let pause = if asked { Duration::ZERO } else { pause(self.restarts.len() as u32) };
         let mut line = self.obituary(death, board, now, asked);
         if !leaving {
-            line.push_str(&self.outlook(pause, limits));
+            line.push_str(&self.outlook(ended, pause, limits));
         }
         if !asked {
             line.push_str(&last_lines(&(self.duty.last_lines)()));
@@ -221,7 +221,10 @@ impl Child {
     }
 
     /// What follows a death that nobody asked for.
-    fn outlook(&self, pause: Duration, limits: &Limits) -> String {
+    fn outlook(&self, ended: Ended, pause: Duration, limits: &Limits) -> String {
+        if ended == Ended::Exit(MISCONFIGURED) {
+            return "; no restart mends that".to_string();
+        }
         let (next, max) = (self.restarts.len() + 1, limits.restarts_max);
         if next as u32 > max {
             return format!("; all {max} restarts are used");

@@ -120,7 +120,7 @@ fn facts(config: &Config, board: &Board, slot: ShardSlot<'_>) -> Facts {
 
 fn say_hold(id: ShardId, hold: Option<Paused>) {
     match hold {
-        None => log::info!("shard {id} is read again"),
+        None => log::info!("shard {id} is being read"),
         Some(Paused::NoHolder) => log::info!("shard {id} is paused: no flusher holds it"),
         Some(Paused::Memory) => log::warn!(
             "shard {id} is paused: Redis uses more than max-memory-percentage of its memory; \
