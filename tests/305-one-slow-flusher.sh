@@ -27,8 +27,8 @@ board_says '[x["paused"] for x in s], s[1]["delivered"]' "([0, 4, 0, 0], $delive
     fail "not the one shard alone was paused"
 after=$(board "$others")
 board_says "w['flusher/$hung']['restarts']" 0 || fail "replaced too early to tell"
-# Buckets: the first fourteen hold what was up to a second late. One in fifty may be later: a machine
-# that runs many things at once is no fault of a flusher.
+# Buckets: the first fourteen hold what was up to a second late. One in fifty may be later: a
+# machine that runs many things at once is no fault of a flusher.
 python3 - "$before" "$after" <<'EOF' || fail "the others are late"
 import sys
 before, after = (eval(text) for text in sys.argv[1:])
