@@ -10,7 +10,7 @@ start_spanbufd --flusher-processes 2 --timeout 6 --root-timeout 4
 produce "$IN" <"$TMP/in"
 wait_until 20 board_says 'total("read")' "$(wc -l <"$TMP/in")"
 for flusher in 0 1; do
-    kill -KILL "$(board "w['flusher/$flusher']['pid']")"
+    signal_worker KILL "flusher/$flusher"
     worker=flusher/$flusher
     wait_until 10 board_says "[w['$worker'][k] for k in ('restarts', 'state')]" "[1, 'healthy']"
 done

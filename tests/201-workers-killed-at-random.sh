@@ -19,7 +19,7 @@ for part in "$TMP"/part.*; do
         [ "$pid" = 0 ] || kill -KILL "$pid" || true
     done
 done
-kill -KILL "$(board "w['ingest/0']['pid']")"
+signal_worker KILL ingest/0
 wait_until 60 all_out "$TMP/in"
 stop_spanbufd
 check "$TMP/in" --doubled 1000000

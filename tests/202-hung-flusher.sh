@@ -12,7 +12,7 @@ start_spanbufd --flusher-processes 2 --timeout 3 --root-timeout 2 --max-unhealth
     --backpressure-seconds 2
 wait_until 30 board_says 'sorted(x["holder"] for x in s)' '[0, 1]'
 hung=$(board 's[1]["holder"]')
-kill -STOP "$(board "w['flusher/$hung']['pid']")"
+signal_worker STOP "flusher/$hung"
 produce "$IN" --partition 0 <"$TMP/part.aa" >/dev/null
 produce "$IN" --partition 1 <"$TMP/part.ab" >/dev/null
 wait_until 12 board_says 's[0]["delivered"]' "$(wc -l <"$TMP/part.aa")"

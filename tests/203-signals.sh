@@ -13,7 +13,7 @@ produce "$IN" <"$TMP/in" >/dev/null
 wait_until 20 board_says 'total("read")' "$(wc -l <"$TMP/in")"
 
 for worker in flusher/1 ingest/0; do
-    kill -TERM "$(board "w['$worker']['pid']")"
+    signal_worker TERM "$worker"
     wait_until 20 board_says "[w['$worker'][k] for k in ('restarts', 'state', 'last_exit')]" \
         "[1, 'healthy', 'status 0']"
 done

@@ -18,7 +18,7 @@ hung=$(board 's[1]["holder"]')
 others="[sum(x['lateness'][i] for n, x in w.items() if n[:2] == 'fl' and n != 'flusher/$hung')
     for i in range(20)]"
 before=$(board "$others")
-kill -STOP "$(board "w['flusher/$hung']['pid']")"
+signal_worker STOP "flusher/$hung"
 # Backpressure, which has the number 4, for the one shard; the others flow.
 wait_until 15 board_says '[x["paused"] for x in s]' '[0, 4, 0, 0]'
 delivered=$(board 's[1]["delivered"]')

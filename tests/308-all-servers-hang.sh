@@ -2,6 +2,7 @@
 # 64 shards against a Redis and a Kafka that both hang: each call of a worker is bounded, so the
 # hearts go on beating, nobody is killed, and everything goes on when they do.
 # kafka: mock
+# timeout: 300
 . "$(dirname "$0")/lib/common.sh"
 
 start_redis
@@ -27,7 +28,7 @@ kill -STOP "$MOCK"
 hang
 kill -CONT "$REDIS"
 kill -CONT "$MOCK"
-wait_until 60 all_out "$TMP/in"
+wait_until 120 all_out "$TMP/in"
 wait_until 30 board_says 'd["health"], sum(x["restarts"] for x in w.values())' "('healthy', 0)"
 stop_spanbufd
 check "$TMP/in" --doubled 1000000

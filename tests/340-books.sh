@@ -19,9 +19,10 @@ wait_until 30 assigned 1
 split -n l/4 "$TMP/in" "$TMP/part."
 for part in "$TMP"/part.*; do
     produce "$IN" <"$part" >/dev/null
-    kill -KILL "$(board "w['flusher/0']['pid']")"
+    signal_worker KILL flusher/0
 done
-kill -KILL "$(board "w['ingest/0']['pid']")" "$(board "w['flusher/1']['pid']")"
+signal_worker KILL ingest/0
+signal_worker KILL flusher/1
 wait_until 30 assigned 2
 wait_until 60 board_says 'len(s), total("life_read"), total("buffered")' "(4, $count, 0)"
 wait_until 10 balanced

@@ -17,14 +17,14 @@ for nth in 1 2; do
     wait_until 30 board_says 's[0]["open_spans"]' "$sent"
     [ $nth -eq 2 ] || redis_cli save >/dev/null
 done
-kill -STOP "$(board "w['flusher/0']['pid']")"
+signal_worker STOP flusher/0
 kill -KILL "$REDIS"
 wait_until 10 gone "$REDIS"
 produce "$IN" <"$TMP/part.3" >/dev/null
 start_redis
 # Behind the end of the hung index, in a batch that begins before it.
 wait_until 30 board_says 's[0]["position"]' "$(wc -l <"$TMP/in")"
-kill -CONT "$(board "w['flusher/0']['pid']")"
+signal_worker CONT flusher/0
 wait_until 40 all_out "$TMP/in"
 board_says "w['flusher/0']['restarts']" 0 || fail "the flusher was restarted: this tests nothing"
 stop_spanbufd

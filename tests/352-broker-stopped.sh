@@ -21,9 +21,11 @@ start() {
 }
 
 start
-generate --traces 200 --seed 111 >"$TMP/in"
-produce "$IN" <"$TMP/in" >/dev/null
-wait_until 30 board_says 'total("read")' "$(wc -l <"$TMP/in")"
+# Segments leave all the time, so some are on their way when it hangs.
+generate --traces 1000 --seed 111 --rate 500 | tee "$TMP/in" | produce "$IN" >"$TMP/produced" &
+feed=$!
+started "$feed"
+wait_until 60 board_says 'total("segments") > 50' True
 hang
 wait_until 60 grep -q 'Kafka is away (output).*acknowledged' "$TMP/log"
 wait_until 60 grep -q 'Kafka is away (input)' "$TMP/log"
@@ -33,6 +35,7 @@ board_says 'max(x["heartbeat_age_ms"] for x in w.values()) < 6000' True ||
 board_says 'w["flusher/0"]["waiting_for"], sum(x["restarts"] for x in w.values())' '(1, 0)' ||
     fail "not waiting for Kafka, or restarted"
 kill -CONT "$broker"
+wait "$feed" || fail "the feed failed"
 wait_until 90 all_out "$TMP/in"
 generate --traces 200 --seed 112 | tee -a "$TMP/in" | produce "$IN" >/dev/null
 wait_until 60 board_says 'total("read") >= int('"$(wc -l <"$TMP/in")"')' True

@@ -139,6 +139,16 @@ s, w = d.get("shards", []), {x["worker"]: x for x in d.get("workers", [])}
 def total(word): return sum(x[word] or 0 for x in s)
 print(eval(sys.argv[1]))' "$1"
 }
+
+# signal_worker SIGNAL WORKER: waits until it runs; one that is being replaced has the pid 0, and
+# that would mean this test itself.
+signal_worker() {
+    wait_until 20 board_says "w['$2']['pid'] > 1" True
+    pid=$(board "w['$2']['pid']")
+    [ "$pid" -gt 1 ] || fail "$2 has gone by itself"
+    kill "-$1" "$pid"
+}
+
 board_says() { [ "$(board "$1")" = "$2" ] || { board "$1"; return 1; }; }
 
 # consumed TOPIC FILE: everything that the topic holds now.
