@@ -13,7 +13,7 @@ bound() {
         supervisor) echo 24 ;;
         ingest) echo $((32 + 2 * 16 + $2 * 4 * (4 + MESSAGE_MIB))) ;;
         flusher)
-            echo $((32 + $3 + TWO_SECONDS_MIB + 2 + 16 + 8 + 5 * (SEGMENT_MIB + 4)))
+            echo $((32 + $3 + TWO_SECONDS_MIB + 8 + 16 + 8 + 5 * (SEGMENT_MIB + 4)))
             ;;
     esac
 }

@@ -57,9 +57,9 @@ const ROUND_BYTES_MAX: u64 = 16 << 20;
 /// An idempotent client sends nothing more to a partition while messages are on their way there,
 /// and its thread spins while what it has waits for longer than `linger.ms`: so it is given as
 /// much as can be on its way in that time, and no more.
-const IN_FLIGHT_BYTES_MAX: u64 = 2 << 20;
+const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
 
-/// Rejects in flight, at most: two thirds of what may be in flight.
+/// Rejects in flight, at most: a quarter of what may be in flight.
 const REJECTS_IN_FLIGHT_MAX: usize = 1_000;
 
 /// The same while the dead-letter topic takes none.
