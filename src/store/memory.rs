@@ -4,8 +4,8 @@
 //! to lose replies, to lose everything, and to go back in time.
 
 use super::{
-    Append, Appended, Begun, Books, Clean, Epoch, Fenced, Identity, Life, Listed, Settled, State,
-    Store, Taken,
+    Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, Settled, State, Store,
+    Taken,
 };
 use crate::error::{Error, Result};
 use crate::segment::batch::{Batch, Block};
@@ -194,17 +194,7 @@ impl Store for MemoryStore {
             Some(state) if state.life == life => Begun::New(state.clone()),
             Some(state) if Some(state.life) != replaces => Begun::Found(state.clone()),
             _ => {
-                let state = State {
-                    identity: identity.clone(),
-                    life,
-                    position,
-                    tip: None,
-                    clock: None,
-                    epoch: None,
-                    batches: 0,
-                    marked: 0,
-                    books: Books::default(),
-                };
+                let state = State::begun(identity.clone(), life, position);
                 kept.forget();
                 kept.state = Some(state.clone());
                 Begun::New(state)

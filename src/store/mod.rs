@@ -60,6 +60,23 @@ pub struct State {
     pub books: Books,
 }
 
+impl State {
+    /// Of a life that has just begun: nothing is appended, and nobody has taken it.
+    pub fn begun(identity: Identity, life: Life, position: Offset) -> State {
+        State {
+            identity,
+            life,
+            position,
+            tip: None,
+            clock: None,
+            epoch: None,
+            batches: 0,
+            marked: 0,
+            books: Books::default(),
+        }
+    }
+}
+
 /// What `begin` found or made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {

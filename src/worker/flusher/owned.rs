@@ -106,16 +106,12 @@ mod tests {
     }
 
     fn state(position: i64, tip: u128, settled: u64) -> State {
+        let identity = Identity { cluster: "c".into(), topic: "t".into(), group: "g".into() };
         State {
-            life: Life(1),
-            identity: Identity { cluster: "c".into(), topic: "t".into(), group: "g".into() },
-            position: Offset(position),
             tip: Some(BatchId(tip)),
-            clock: None,
             epoch: Some(Epoch(2)),
-            batches: 0,
-            marked: 0,
             books: Books { read: 9, settled: Settled::skipped(settled) },
+            ..State::begun(identity, Life(1), Offset(position))
         }
     }
 

@@ -405,23 +405,13 @@ fn reject_body<'m>(message: &'m Message<'_>, reject: &'m Reject) -> RejectBody<'
 mod tests {
     use super::*;
     use crate::store::Identity;
-    use crate::store::books::Books;
 
     const NOW: Duration = Duration::from_secs(100);
     const WALL: EventMs = EventMs(1_000_000);
 
     fn state() -> State {
-        State {
-            life: Life(1),
-            identity: Identity { cluster: "c".into(), topic: "t".into(), group: "g".into() },
-            position: Offset(3),
-            tip: None,
-            clock: Some(EventMs(100)),
-            epoch: None,
-            batches: 0,
-            marked: 0,
-            books: Books::default(),
-        }
+        let identity = Identity { cluster: "c".into(), topic: "t".into(), group: "g".into() };
+        State { clock: Some(EventMs(100)), ..State::begun(identity, Life(1), Offset(3)) }
     }
 
     #[test]

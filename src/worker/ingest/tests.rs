@@ -10,7 +10,6 @@ use crate::kafka::mock::Mock;
 use crate::segment::clock::Clock;
 use crate::segment::span::Validate;
 use crate::segment::{EventMs, Offset, ShardId};
-use crate::store::books::Books;
 use crate::store::redis::RedisStore;
 use crate::store::{Identity, Life, State};
 use crate::sys::time;
@@ -25,17 +24,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// What stands in the store for the shards of these tests.
 fn state() -> State {
     let name = String::new;
-    State {
-        identity: Identity { cluster: name(), topic: name(), group: name() },
-        life: Life(1),
-        position: Offset(5),
-        tip: None,
-        clock: None,
-        epoch: None,
-        batches: 0,
-        marked: 0,
-        books: Books::default(),
-    }
+    let identity = Identity { cluster: name(), topic: name(), group: name() };
+    State::begun(identity, Life(1), Offset(5))
 }
 
 /// Port 1 of the loopback interface: nobody listens there.
