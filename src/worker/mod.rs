@@ -4,11 +4,13 @@
 //! done (P3), and nothing in a turn may block longer than a few seconds.
 #![forbid(unsafe_code)]
 
+mod alone;
 mod backoff;
 pub mod flusher;
 pub mod ingest;
 mod repeats;
 
+pub use alone::Alone;
 pub use backoff::{Backoff, phase};
 pub use repeats::Repeats;
 

@@ -21,7 +21,7 @@ use crate::segment::{BatchId, Offset, ShardId};
 use crate::store::books::Settled;
 use crate::store::{Clean, Epoch, Fenced, Store, Taken};
 use crate::sys::{random, time};
-use crate::worker::{Backoff, phase};
+use crate::worker::{Alone, phase};
 use std::time::Duration;
 
 /// How often the store's state is compared with the index, also when nothing moves.
@@ -49,8 +49,7 @@ pub struct Held {
     pub shard: ShardId,
     /// Not ours any more: finish what is in flight, settle, let go.
     pub leaving: bool,
-    /// Something is wrong with its keys; see `alone.rs`.
-    pub trouble: Backoff,
+    pub alone: Alone,
     /// Counts the takings, so that a flight of an earlier one is told apart.
     pub taking: u64,
     pub pace: Pace,
@@ -82,7 +81,7 @@ impl Held {
         Held {
             shard,
             leaving: false,
-            trouble: Backoff::new(),
+            alone: Alone::default(),
             taking: 0,
             pace: Pace::default(),
             owned: None,

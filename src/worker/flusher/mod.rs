@@ -253,7 +253,7 @@ impl Flusher<'_> {
     }
 
     fn work(&mut self, now: Duration) -> Result<()> {
-        for held in self.held.iter_mut().filter(|held| held.may_work(now)) {
+        for held in self.held.iter_mut().filter(|held| held.alone.may_work(now)) {
             held.pace.note(clock(&self.desk, held.shard), now);
             let followed = held.follow(&mut self.desk, now);
             held.contain(&mut self.desk, followed)?;
@@ -261,12 +261,12 @@ impl Flusher<'_> {
         }
         self.flush()?;
         self.make_room(now)?;
-        for held in self.held.iter_mut().filter(|held| held.may_work(time::monotonic())) {
+        for held in self.held.iter_mut().filter(|held| held.alone.may_work(time::monotonic())) {
             let kept = keep(&mut self.desk, held, now);
             let works = kept.is_ok();
             held.contain(&mut self.desk, kept)?;
             if works {
-                held.works_alone(&mut self.desk);
+                held.alone.works(held.shard, &mut self.desk.troubles);
             }
             self.desk.berth.beat();
         }
@@ -310,7 +310,7 @@ impl Flusher<'_> {
         let berth = self.desk.berth;
         let (flights, desk) = (&self.flights, &self.desk);
         self.held.retain_mut(|held| {
-            let unsettled = held.has_unsettled() && !held.trouble.is_failing();
+            let unsettled = held.has_unsettled() && !held.alone.is_stopped();
             let busy = flights.any(held.shard) || unsettled || held.is_closing();
             if !held.leaving || busy {
                 return true;
@@ -369,7 +369,7 @@ impl Flusher<'_> {
         for _ in 0..self.held.len() {
             self.held.rotate_left(1);
             let Some(held) = self.held.last_mut() else { break };
-            if !held.may_work(time::monotonic()) {
+            if !held.alone.may_work(time::monotonic()) {
                 continue;
             }
             let due = pick(held, &self.desk, ROUND_BYTES_MAX);

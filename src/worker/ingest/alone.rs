@@ -1,13 +1,10 @@
-//! What is wrong with the keys of one shard stops that shard alone.
-//!
-//! Somebody else's key in the place of one of ours is no outage: the store answers, and the other
-//! shards go on. The shard waits, later each time, until the key is gone; nothing is deleted.
+//! Shards that are stopped for themselves (`worker::Alone`), as ingest meets them: where one fails
+//! in a call for many, each is asked alone.
 
 use super::desk::Desk;
 use crate::error::{Error, Result};
 use crate::segment::ShardId;
 use crate::store::{State, Store};
-use crate::sys::time;
 
 impl Desk<'_> {
     /// What the store says of these shards, without those that have to wait for themselves.
@@ -35,21 +32,13 @@ impl Desk<'_> {
 
     pub(super) fn stop_alone(&mut self, id: ShardId, error: &Error) {
         if let Some(shard) = self.shards.get_mut(&id) {
-            shard.trouble.failed(time::monotonic());
-            self.troubles.warn(&stopped(id), error);
+            shard.alone.stop(id, error, &mut self.troubles);
         }
     }
 
     pub(super) fn works_alone(&mut self, id: ShardId) {
-        if let Some(shard) = self.shards.get_mut(&id)
-            && shard.trouble.is_failing()
-        {
-            shard.trouble.worked();
-            self.troubles.works(&stopped(id));
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.alone.works(id, &mut self.troubles);
         }
     }
-}
-
-fn stopped(id: ShardId) -> String {
-    format!("shard {id} is stopped, and no other")
 }

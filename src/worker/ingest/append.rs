@@ -96,7 +96,7 @@ impl Desk<'_> {
     /// Packs what is ripe; everything that waits to be appended.
     fn pending(&mut self, all: bool, now: Duration) -> Result<Vec<Append>> {
         let mut appends = Vec::new();
-        for shard in self.shards.values_mut().filter(|shard| shard.trouble.is_over(now)) {
+        for shard in self.shards.values_mut().filter(|shard| shard.alone.may_work(now)) {
             let leaving = shard.phase == Phase::Leaving && shard.has_draft();
             if all || leaving || shard.is_ripe(self.config, now) {
                 shard.pack(self.config, now)?;

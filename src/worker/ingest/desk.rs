@@ -266,7 +266,7 @@ impl<'a> Desk<'a> {
             .shards
             .values()
             .filter(|shard| shard.life.is_some() && shard.pending.is_none())
-            .filter(|shard| shard.trouble.is_over(time::monotonic()))
+            .filter(|shard| shard.alone.may_work(time::monotonic()))
             .map(|shard| shard.id)
             .collect();
         if known.is_empty() || !self.store_backoff.is_over(time::monotonic()) {
@@ -295,7 +295,7 @@ impl<'a> Desk<'a> {
         let mut gone = Vec::new();
         for shard in self.shards.values().filter(|shard| shard.phase == Phase::Leaving) {
             let written = shard.pending.is_none() && !shard.has_draft();
-            let written = written || shard.trouble.is_failing();
+            let written = written || shard.alone.is_stopped();
             let Some(row) = self.row(shard.id) else { continue };
             if written || late {
                 row.set(OwnershipWord::Wanted, 0);

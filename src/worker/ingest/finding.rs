@@ -63,7 +63,7 @@ impl Desk<'_> {
             .shards
             .values()
             .filter(|shard| shard.phase == Phase::Finding && shard.held_at == now)
-            .filter(|shard| shard.trouble.is_over(now))
+            .filter(|shard| shard.alone.may_work(now))
             .map(|shard| shard.id)
             .collect();
         if wanted.is_empty() || !self.kafka_backoff.is_over(now) || !self.store_backoff.is_over(now)

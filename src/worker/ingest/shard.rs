@@ -20,7 +20,7 @@ use crate::segment::span::{self, Reject, Span};
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::{Append, Life, State};
 use crate::sys::{random, time};
-use crate::worker::Backoff;
+use crate::worker::Alone;
 use std::time::Duration;
 
 /// Whose partition did not answer is left alone for so long; the others go on meanwhile.
@@ -85,8 +85,7 @@ pub struct Shard {
     /// Its partition did not answer, and is not asked again before this (monotonic).
     pub ask_at: Duration,
     pub tail: Tail,
-    /// Something is wrong with its keys, and it waits for itself.
-    pub trouble: Backoff,
+    pub alone: Alone,
     /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
     pub open: bool,
     draft: Draft,
@@ -144,7 +143,7 @@ impl Shard {
             doubted: false,
             ask_at: Duration::ZERO,
             tail: Tail::default(),
-            trouble: Backoff::new(),
+            alone: Alone::default(),
             open: false,
             draft: Draft::new(config.limits().spread_ms()),
             drafted_at: now,
