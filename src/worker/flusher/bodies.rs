@@ -4,6 +4,7 @@
 //! is used again: fresh memory costs more than what is done in it.
 
 use super::Desk;
+use super::pages::pages;
 use crate::error::Result;
 use crate::segment::batch::{self, Block, Damage};
 use crate::segment::index::ChunkRef;
@@ -52,7 +53,7 @@ impl Bodies {
         self.at.clear();
         self.at.resize(chunks.len(), 0..0);
         let order = by_block(chunks);
-        for page in pages(&wanted(shard, chunks, &order)) {
+        for page in block_pages(&wanted(shard, chunks, &order)) {
             let blocks: Vec<_> = page.iter().map(|wanted| wanted.block).collect();
             let stored = desk.store.fetch(&blocks)?;
             for (wanted, stored) in page.iter().zip(stored) {
@@ -120,20 +121,8 @@ fn wanted<'o>(shard: ShardId, chunks: &[ChunkRef], order: &'o [usize]) -> Vec<Wa
 }
 
 /// Runs of blocks of at most [`PAGE_BYTES`] when decompressed; one block at least.
-fn pages<'w, 'o>(wanted: &'w [Wanted<'o>]) -> Vec<&'w [Wanted<'o>]> {
-    let (mut pages, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (at, one) in wanted.iter().enumerate() {
-        let raw_bytes = u64::from(one.block.2.raw_bytes);
-        if at > start && bytes + raw_bytes > PAGE_BYTES {
-            pages.push(&wanted[start..at]);
-            (start, bytes) = (at, 0);
-        }
-        bytes += raw_bytes;
-    }
-    if start < wanted.len() {
-        pages.push(&wanted[start..]);
-    }
-    pages
+fn block_pages<'w, 'o>(wanted: &'w [Wanted<'o>]) -> Vec<&'w [Wanted<'o>]> {
+    pages(wanted, usize::MAX, PAGE_BYTES, |one| one.block.2.raw_bytes.into())
 }
 
 #[cfg(test)]
@@ -166,8 +155,8 @@ mod tests {
         let sizes = [page / 2, page / 2, 1, page * 3, page];
         let one = |size| Wanted { block: (ShardId(0), BatchId(0), block(size)), places: &[] };
         let wanted: Vec<Wanted<'_>> = sizes.into_iter().map(one).collect();
-        let lengths: Vec<usize> = pages(&wanted).iter().map(|page| page.len()).collect();
+        let lengths: Vec<usize> = block_pages(&wanted).iter().map(|page| page.len()).collect();
         assert_eq!(lengths, [2, 1, 1, 1]);
-        assert!(pages(&[]).is_empty());
+        assert!(block_pages(&[]).is_empty());
     }
 }

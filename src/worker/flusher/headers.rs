@@ -1,5 +1,6 @@
 //! Headers of batches on their way from the store: read in pages of bounded size.
 
+use super::pages::pages;
 use crate::segment::batch::{self, Header};
 use crate::store::Listed;
 
@@ -9,19 +10,7 @@ const HEADER_BYTES_PER_PAGE: u64 = 8 << 20;
 
 /// These batches in runs whose headers are read in one round trip.
 pub fn header_pages(listed: &[Listed]) -> Vec<&[Listed]> {
-    let (mut pages, mut rest) = (Vec::new(), listed);
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = |one: &&Listed| {
-            bytes += u64::from(one.header_bytes);
-            bytes <= HEADER_BYTES_PER_PAGE
-        };
-        let count = rest.iter().take(HEADERS_PER_PAGE).take_while(fits).count().max(1);
-        let (page, behind) = rest.split_at(count);
-        pages.push(page);
-        rest = behind;
-    }
-    pages
+    pages(listed, HEADERS_PER_PAGE, HEADER_BYTES_PER_PAGE, |one| one.header_bytes.into())
 }
 
 pub fn read_header(bytes: Option<&[u8]>) -> Option<Header> {

@@ -18,6 +18,7 @@ mod ledger;
 mod letter;
 mod owned;
 mod pace;
+mod pages;
 mod round;
 mod tell;
 
