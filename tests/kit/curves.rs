@@ -4,15 +4,13 @@
 //! No Kafka, no Redis: the index is the one part whose costs could grow with what it holds. Each
 //! row is one run; CPU microseconds a span.
 
+use crate::stages::{BATCH, Line, batches, followed, rebuilt};
 use crate::{Fallible, cpu_s};
-use spanbufd::segment::batch::{self, Compression, Header, Place};
-use spanbufd::segment::chunk::Draft;
-use spanbufd::segment::index::{ChunkRef, Index, Limits, Marks};
-use spanbufd::segment::span::{self, Validate};
-use spanbufd::segment::{BatchId, EventMs, Offset};
+use spanbufd::segment::batch::{self, Compression, Header};
+use spanbufd::segment::index::{ChunkRef, Index, Limits};
+use spanbufd::segment::{EventMs, Offset};
 use std::fmt::Write as _;
 
-const BATCH: usize = 1000;
 const LIMITS: Limits = Limits {
     timeout_ms: 60_000,
     root_timeout_ms: 10_000,
@@ -62,27 +60,9 @@ fn many(count: usize, size: usize) -> Vec<Plan> {
 }
 
 fn headers(plans: &[Plan]) -> Vec<Header> {
-    let mut draft = Draft::new(LIMITS.spread_ms());
-    let mut all = Vec::new();
-    for (number, part) in plans.chunks(BATCH).enumerate() {
-        let start = (number * BATCH) as i64;
-        for (nth, plan) in part.iter().enumerate() {
-            let json = json(plan);
-            if let Ok(span) = span::parse(json.as_bytes(), Validate::Ids) {
-                draft.add(&span, Offset(start + nth as i64), EventMs(plan.at_ms));
-            }
-        }
-        let place = Place {
-            id: BatchId(number as u128 + 1),
-            previous: (number > 0).then_some(BatchId(number as u128)),
-            start: Offset(start),
-            next: Offset(start + part.len() as i64),
-            clock: EventMs(0),
-        };
-        all.push(batch::pack(&mut draft, place, Compression::None).header);
-        draft.clear();
-    }
-    all
+    let line = |plan: &Plan| Line { at: EventMs(plan.at_ms), payload: json(plan) };
+    let lines: Vec<Line> = plans.iter().map(line).collect();
+    batches(&lines, BATCH, |draft, place| batch::pack(draft, place, Compression::None).header)
 }
 
 fn json(plan: &Plan) -> String {
@@ -105,8 +85,9 @@ fn table<const N: usize>(
         let shards = make(size);
         let spans: usize = shards.iter().flatten().map(|header| header.spans.len()).sum();
         let (mut indexes, follow) =
-            timed(|| shards.iter().map(|all| follow(all)).collect::<Vec<Index>>());
-        let (_, rebuild) = timed(|| shards.iter().map(|all| rebuild(all)).collect::<Vec<_>>());
+            timed(|| shards.iter().map(|all| followed(LIMITS, all)).collect::<Vec<Index>>());
+        let (_, rebuild) =
+            timed(|| shards.iter().map(|all| rebuilt(LIMITS, all)).collect::<Vec<_>>());
         let bytes: u64 = indexes.iter().map(Index::bytes).sum();
         let ((), look) = timed(|| indexes.iter().for_each(glance));
         let ((), flush) = timed(|| indexes.iter_mut().for_each(empty));
@@ -157,21 +138,6 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let before = cpu_s();
     let done = work();
     (done, cpu_s() - before)
-}
-
-fn follow(headers: &[Header]) -> Index {
-    let mut index = Index::new(LIMITS, Offset(0), None);
-    for header in headers {
-        let _ = index.follow(header, 0);
-    }
-    index
-}
-
-fn rebuild(headers: &[Header]) -> Index {
-    let mut index = Index::new(LIMITS, Offset(0), None);
-    headers.iter().for_each(|header| index.restore(header, 0, &Marks::default()));
-    index.restored();
-    index
 }
 
 /// What a flusher asks of each shard every second, whether anything is due or not.

@@ -5,7 +5,7 @@
 
 use crate::{Fallible, cpu_s, lines, timed};
 use serde_json::{Value, json};
-use spanbufd::segment::batch::{self, Batch, Compression, Header, Place};
+use spanbufd::segment::batch::{self, Batch, Block, Compression, Header, Place};
 use spanbufd::segment::chunk::Draft;
 use spanbufd::segment::index::{Index, Limits, Marks};
 use spanbufd::segment::span::{self, Validate};
@@ -13,13 +13,21 @@ use spanbufd::segment::{BatchId, EventMs, Offset};
 use std::hint::black_box;
 
 const TURNS: usize = 5;
-const BATCH: usize = 1000;
+pub const BATCH: usize = 1000;
 const COMPRESSION: Compression = Compression::Zstd(1);
+const HOUR_MS: i64 = 3_600_000;
+/// Nothing is ever due.
+const LIMITS: Limits = Limits {
+    timeout_ms: HOUR_MS,
+    root_timeout_ms: HOUR_MS,
+    max_age_ms: HOUR_MS,
+    max_bytes: u64::MAX,
+};
 
 /// A span as it comes: event time and payload.
 pub struct Line {
-    at: EventMs,
-    payload: String,
+    pub at: EventMs,
+    pub payload: String,
 }
 
 pub fn stages(file: &str) -> Fallible<Value> {
@@ -34,8 +42,8 @@ pub fn stages(file: &str) -> Fallible<Value> {
     let unpack = cost(count, || packed.iter().for_each(unpack));
     let header = cost(count, || packed.iter().for_each(|batch| drop(parse_header(batch))));
     let headers: Vec<Header> = packed.iter().filter_map(parse_header).collect();
-    let follow = cost(count, || drop(black_box(followed(&headers))));
-    let rebuild = cost(count, || drop(black_box(rebuilt(&headers))));
+    let follow = cost(count, || drop(black_box(followed(LIMITS, &headers))));
+    let rebuild = cost(count, || drop(black_box(rebuilt(LIMITS, &headers))));
     let bytes = |of: fn(&Batch) -> usize| packed.iter().map(of).sum::<usize>() / count;
     Ok(json!({
         "count": count,
@@ -47,7 +55,7 @@ pub fn stages(file: &str) -> Fallible<Value> {
         "read_headers_us": header,
         "index_us": follow,
         "index_rebuild_us": rebuild,
-        "index_bytes": followed(&headers).bytes() / count as u64,
+        "index_bytes": followed(LIMITS, &headers).bytes() / count as u64,
         "stored_bytes": bytes(|batch| batch.value.len()),
         "header_bytes": bytes(|batch| batch.header_bytes as usize),
     }))
@@ -117,32 +125,29 @@ fn pack(draft: &mut Draft, place: Place) -> Batch {
 }
 
 fn unpack(batch: &Batch) {
-    for block in &batch.header.blocks {
-        let at = block.at as usize;
-        let stored = &batch.value[at..at + block.stored_bytes as usize];
-        black_box(batch::unpack_block(block, stored).is_ok());
-    }
+    batch.header.blocks.iter().for_each(|block| unpack_block(batch, block));
+}
+
+pub fn unpack_block(batch: &Batch, block: &Block) {
+    let at = block.at as usize;
+    let stored = &batch.value[at..at + block.stored_bytes as usize];
+    black_box(batch::unpack_block(block, stored).is_ok());
 }
 
 fn parse_header(batch: &Batch) -> Option<Header> {
     batch::parse_header(&batch.value).ok()
 }
 
-fn limits() -> Limits {
-    let hour = 3_600_000;
-    Limits { timeout_ms: hour, root_timeout_ms: hour, max_age_ms: hour, max_bytes: u64::MAX }
-}
-
-fn followed(headers: &[Header]) -> Index {
-    let mut index = Index::new(limits(), Offset(0), None);
+pub fn followed(limits: Limits, headers: &[Header]) -> Index {
+    let mut index = Index::new(limits, Offset(0), None);
     for header in headers {
         black_box(index.follow(header, 0).is_ok());
     }
     index
 }
 
-fn rebuilt(headers: &[Header]) -> Index {
-    let mut index = Index::new(limits(), Offset(0), None);
+pub fn rebuilt(limits: Limits, headers: &[Header]) -> Index {
+    let mut index = Index::new(limits, Offset(0), None);
     headers.iter().for_each(|header| index.restore(header, 0, &Marks::default()));
     index.restored();
     index

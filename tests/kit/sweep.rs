@@ -5,21 +5,15 @@
 //! Redis.
 
 use crate::Fallible;
-use crate::stages::{Line, batches, cost, read};
+use crate::stages::{BATCH, Line, batches, cost, read, unpack_block};
+use spanbufd::config::Config;
 use spanbufd::segment::batch::{self, Batch, Compression, Header, Packing};
 use spanbufd::segment::chunk::Draft;
-use spanbufd::segment::index::{Index, Limits};
+use spanbufd::segment::index::Index;
 use spanbufd::segment::{BatchId, EventMs, Offset};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// As by default.
-const LIMITS: Limits = Limits {
-    timeout_ms: 60_000,
-    root_timeout_ms: 10_000,
-    max_age_ms: 3_600_000,
-    max_bytes: 10 << 20,
-};
 const ROUND_MS: usize = 100;
 const KIB: usize = 1024;
 
@@ -46,12 +40,18 @@ pub fn sweep(file: &str) -> Fallible<String> {
     }
     head(&mut out, "compression")?;
     for compression in LEVELS {
-        row(&mut out, &format!("{compression:?}"), &spans, 1000, Packing { compression, ..usual })?;
+        row(
+            &mut out,
+            &format!("{compression:?}"),
+            &spans,
+            BATCH,
+            Packing { compression, ..usual },
+        )?;
     }
     head(&mut out, "block KiB")?;
     for (alone, together) in BLOCKS {
         let packing = Packing { block_bytes: alone * KIB, together_bytes: together * KIB, ..usual };
-        row(&mut out, &format!("{alone}/{together}"), &spans, 1000, packing)?;
+        row(&mut out, &format!("{alone}/{together}"), &spans, BATCH, packing)?;
     }
     Ok(out)
 }
@@ -74,8 +74,11 @@ fn row(
     let packed = batches(spans, size, pack);
     let packing_us = cost(count, || drop(batches(spans, size, pack))) - draft;
     let reads = reads(&packed);
-    let unpacking_us =
-        cost(count, || reads.iter().for_each(|&(nth, block)| unpack(&packed[nth], block)));
+    let unpacking_us = cost(count, || {
+        reads
+            .iter()
+            .for_each(|&(nth, block)| unpack_block(&packed[nth], &packed[nth].header.blocks[block]))
+    });
     let sum = |of: &dyn Fn(&Batch) -> usize| packed.iter().map(of).sum::<usize>();
     let raw = |block: &batch::Block| block.raw_bytes as usize;
     let all: usize = sum(&|batch| batch.header.blocks.iter().map(raw).sum());
@@ -96,7 +99,8 @@ fn row(
 fn reads(packed: &[Batch]) -> Vec<(usize, usize)> {
     let numbers: BTreeMap<BatchId, usize> =
         packed.iter().enumerate().map(|(nth, batch)| (batch.header.id, nth)).collect();
-    let mut index = Index::new(LIMITS, Offset(0), None);
+    let limits = Config::default().limits();
+    let mut index = Index::new(limits, Offset(0), None);
     let mut reads = Vec::new();
     let clock = |header: &Header| header.chunks.iter().map(|chunk| chunk.last_ms).max();
     let mut now = packed.first().and_then(|batch| clock(&batch.header)).unwrap_or(EventMs(0));
@@ -106,7 +110,7 @@ fn reads(packed: &[Batch]) -> Vec<(usize, usize)> {
         now = now.max(until);
         std::hint::black_box(index.follow(&batch.header, batch.header_bytes).is_ok());
     }
-    rounds(&mut index, now, now.plus(LIMITS.timeout_ms), &numbers, &mut reads);
+    rounds(&mut index, now, now.plus(limits.timeout_ms), &numbers, &mut reads);
     reads
 }
 
@@ -126,11 +130,4 @@ fn rounds(
         reads.extend(wanted);
         index.settle(&chunks);
     }
-}
-
-fn unpack(batch: &Batch, block: usize) {
-    let block = &batch.header.blocks[block];
-    let at = block.at as usize;
-    let stored = &batch.value[at..at + block.stored_bytes as usize];
-    std::hint::black_box(batch::unpack_block(block, stored).is_ok());
 }
