@@ -36,8 +36,9 @@ pub fn owner_of(property: &str) -> Option<&'static str> {
     OWNED.iter().find(|(name, _)| *name == property).map(|(_, why)| *why)
 }
 
-/// Whether a librdkafka property holds a password or a private key.
-pub fn is_secret_property(property: &str) -> bool {
+/// Whether a librdkafka property, in any case of letters, holds a password or a private key.
+fn is_secret_property(property: &str) -> bool {
+    let property = property.to_ascii_lowercase();
     let endings = ["password", "passphrase", "secret", "private.key.pem", "ssl.key.pem"];
     endings.iter().any(|ending| property.ends_with(ending)) || property == "sasl.oauthbearer.config"
 }
@@ -56,7 +57,7 @@ pub fn is_secret(name: &str, text: &str) -> bool {
     match name {
         "kafka" | "kafka-consumer" | "kafka-producer" => {
             let (property, value) = split_property(text);
-            is_secret_property(&property.to_ascii_lowercase()) && !value.is_empty()
+            is_secret_property(property) && !value.is_empty()
         }
         _ => mask(name, text) != text,
     }
@@ -67,7 +68,7 @@ pub fn is_secret(name: &str, text: &str) -> bool {
 fn mask_property(text: &str) -> String {
     let (property, value) = split_property(text);
     let written_well = text.split_once('=').is_some_and(|(name, _)| name.trim() == property);
-    let secret = is_secret_property(&property.to_ascii_lowercase());
+    let secret = is_secret_property(property);
     match (value.is_empty(), written_well) {
         (true, _) => text.to_owned(),
         (_, true) if !secret => text.to_owned(),

@@ -51,9 +51,9 @@ pub fn run(args: &[String]) -> i32 {
 }
 
 fn generate(loaded: &Loaded) -> Result<i32> {
-    let shape = shape(loaded)?;
-    let most = option(loaded, "spans", u64::MAX)?;
     let rate = rate(loaded)?;
+    let shape = shape(loaded, rate)?;
+    let most = option(loaded, "spans", u64::MAX)?;
     let made = Generator::new(shape).take(most as usize);
     let paced = Paced::new(rate);
     match loaded.matches.opt_str("topic") {
@@ -63,13 +63,12 @@ fn generate(loaded: &Loaded) -> Result<i32> {
     Ok(0)
 }
 
-fn shape(loaded: &Loaded) -> Result<Shape> {
+fn shape(loaded: &Loaded, rate: f64) -> Result<Shape> {
     let plain = Shape::default();
     let (spans_min, spans_max) = match loaded.matches.opt_str("spans-per-trace") {
         Some(text) => range(&text)?,
         None => (plain.spans_min, plain.spans_max),
     };
-    let rate = rate(loaded)?;
     let by_rate = if rate > 0.0 { 1000.0 / rate } else { plain.step_ms };
     Ok(Shape {
         seed: option(loaded, "seed", plain.seed)?,

@@ -180,11 +180,10 @@ impl Link {
     fn failed(&self, doing: &str, why: &redis::RedisError) -> Error {
         let address = &self.address;
         // What an operator can mend without a restart: temporary, with the remedy.
+        let denied = matches!(why.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+            || why.kind() == ErrorKind::AuthenticationFailed;
         let remedy = match why.code() {
-            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => "; check redis-password-file and the ACL",
-            _ if why.kind() == ErrorKind::AuthenticationFailed => {
-                "; check redis-password-file and the ACL"
-            }
+            _ if denied => "; check redis-password-file and the ACL",
             _ if why.to_string().contains("max number of clients") => {
                 "; raise its maxclients, or end some of its clients"
             }

@@ -5,11 +5,15 @@
 //! one stays in doubt until Kafka has answered for it.
 
 use super::desk::{Desk, KAFKA_WAIT};
-use super::shard::{Phase, UNANSWERED_WAIT};
+use super::shard::Phase;
 use crate::error::{Error, Result};
 use crate::kafka::consumer::Consumer;
 use crate::segment::{Offset, ShardId};
 use crate::sys::time;
+use std::time::Duration;
+
+/// Whose partition did not answer is left alone for so long; the others go on meanwhile.
+const UNANSWERED_WAIT: Duration = Duration::from_secs(5);
 
 impl Desk<'_> {
     /// Some position is out of its partition's range. What was read before is appended first: it
@@ -26,7 +30,7 @@ impl Desk<'_> {
         self.compare_ranges(consumer)
     }
 
-    /// Asks for the ranges of the shards in doubt; again each second for whom nobody answers.
+    /// Asks for the ranges of the shards in doubt; again later for whom nobody answers.
     pub(super) fn compare_ranges(&mut self, consumer: &Consumer) -> Result<()> {
         let doubted = self.shards.values().filter(|shard| shard.doubted);
         let ids: Vec<ShardId> = doubted.map(|shard| shard.id).collect();

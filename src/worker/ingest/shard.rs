@@ -23,9 +23,6 @@ use crate::sys::{random, time};
 use crate::worker::Alone;
 use std::time::Duration;
 
-/// Whose partition did not answer is left alone for so long; the others go on meanwhile.
-pub const UNANSWERED_WAIT: Duration = Duration::from_secs(5);
-
 /// What a shard is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
