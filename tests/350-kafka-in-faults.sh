@@ -7,8 +7,6 @@
 . "$(dirname "$0")/lib/common.sh"
 
 more() { generate --traces 40 --seed "$1" | tee -a "$TMP/in" | produce "$IN" >/dev/null; }
-said() { grep -c -- "$1" "$TMP/log"; }
-says() { [ "$(said "$1")" -gt "$2" ]; }
 # fault PATTERN ORDER…: the mock does that; the log says so.
 fault() {
     pattern=$1; shift

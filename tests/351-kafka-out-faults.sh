@@ -7,8 +7,6 @@
 . "$(dirname "$0")/lib/common.sh"
 
 more() { generate --traces 40 --seed "$1" | tee -a "$TMP/in" | produce "$IN" >/dev/null; }
-said() { grep -c -- "$1" "$TMP/log"; }
-says() { [ "$(said "$1")" -gt "${2:-0}" ]; }
 start() {
     start_spanbufd --timeout 3 --root-timeout 2 --max-unhealthy-seconds 8 \
         --kafka-producer message.timeout.ms=5000 --kafka-producer queue.buffering.max.messages=10 \

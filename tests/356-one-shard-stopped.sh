@@ -10,7 +10,6 @@ more() {
     seed=$((seed + 1))
     generate --traces 20 --seed $seed | tee -a "$TMP/in" | produce "$IN" --partition "$1" >/dev/null
 }
-says() { grep -q -- "$1" "$TMP/log"; }
 
 start_redis
 start_kafka 2

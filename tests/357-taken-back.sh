@@ -5,7 +5,6 @@
 . "$(dirname "$0")/lib/common.sh"
 
 more() { generate --traces 40 --seed "$1" | tee -a "$TMP/in" | produce "$IN" >/dev/null; }
-says() { grep -q -- "$1" "$TMP/log"; }
 all_committed() { board_says '[x["committed"] == x["high_watermark"] for x in s]' '[True, True]'; }
 
 start_redis

@@ -12,8 +12,6 @@ more() {
 }
 config() { redis_cli config set "$@" >/dev/null; }
 all_read() { board_says 'total("read")' "$(wc -l <"$TMP/in")"; }
-said() { grep -c -- "$1" "$TMP/log" || true; }
-says() { [ "$(said "$1")" -gt 0 ]; }
 kill_clients() { redis_cli client kill type normal skipme yes >/dev/null; }
 
 loading_on() {

@@ -151,6 +151,10 @@ signal_worker() {
 
 board_says() { [ "$(board "$1")" = "$2" ] || { board "$1"; return 1; }; }
 
+# said PATTERN: how many lines of the daemon's log say so; says PATTERN [N]: more than N.
+said() { grep -c -- "$1" "$TMP/log" || true; }
+says() { [ "$(said "$1")" -gt "${2:-0}" ]; }
+
 # consumed TOPIC FILE: everything that the topic holds now.
 consumed() { consume "$1" >"$2" 2>"$2.err" || { cat "$2.err"; return 1; }; }
 
