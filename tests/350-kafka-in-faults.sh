@@ -1,7 +1,8 @@
 #!/bin/sh
 # What Kafka refuses on the input side is said once with what to do, waited out by everybody alive,
-# said once when it is over, and loses nothing: broker away, slow, topic and group denied, commits
-# and fetches refused, a worker that slept for longer than the group waits, a trace in two shards.
+# said once when it is over and not before, and loses nothing: topic missing, group and topic
+# denied, broker away, slow, commits and fetches refused, a worker that slept for longer than the
+# group waits, a trace in two shards.
 # kafka: mock
 # timeout: 240
 . "$(dirname "$0")/lib/common.sh"
@@ -21,13 +22,40 @@ healed() {
     wait_until 60 all_out "$TMP/in" --split 1000
 }
 
+# lasts PATTERN: it is said, once, and not to be over for longer than it takes to believe that.
+lasts() {
+    wait_until 40 says "$1" 0
+    began=$(date +%s)
+    while [ $(($(date +%s) - began)) -lt 5 ]; do sleep 0.2; done
+    says "$2.*works again" && fail "it is not over: $2"
+    [ "$(said "$1")" -eq 1 ] || fail "said more than once: $1"
+}
+
 start_redis
-start_kafka 2
+start_mock "dead:1"
+ID=${TMP##*.} IN=in-$ID OUT=out-$ID
+# The group is denied from the beginning, and the topic is missing.
+tell_mock refuse find-coordinator group-denied 1000
 start_spanbufd --timeout 4 --root-timeout 3 --max-unhealthy-seconds 8 \
-    --kafka-consumer max.poll.interval.ms=6000
+    --kafka-consumer max.poll.interval.ms=6000 \
+    --kafka-consumer topic.metadata.refresh.interval.ms=2000
+lasts 'Kafka refuses us (input).*grant' 'Kafka refuses us (input)'
+tell_mock accept find-coordinator
+lasts 'a topic is missing (input).*create it' 'a topic is missing (input)'
+tell_mock topic "$OUT" 2
+tell_mock topic "$IN" 2
+wait_until 40 says 'a topic is missing (input).*works again'
+wait_until 40 says 'Kafka refuses us (input).*works again'
 wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(2, {0})'
 more 91
 wait_until 30 all_out "$TMP/in"
+
+# The topic is denied while it is read: fetches are refused, also when nothing is there.
+: >"$TMP/log"
+tell_mock refuse fetch topic-denied 100000
+lasts 'Kafka refuses us (input).*Fetch.*grant' 'Kafka refuses us (input)'
+tell_mock accept fetch
+healed 'Kafka refuses us (input)' 96
 
 fault 'Kafka is away (input).*check the brokers' down
 wait_until 20 board_says 'w["ingest/0"]["waiting_for"] > 0' True

@@ -280,6 +280,14 @@ impl Consumer {
         self.inner.fetch_metadata(Some(&self.topic), wait).is_ok()
     }
 
+    /// Whether brokers know the topic and tell us of it. Asking does not create it, unless the user
+    /// wants that (`allow.auto.create.topics`).
+    pub fn knows_topic(&self, wait: Duration) -> bool {
+        let Ok(metadata) = self.inner.fetch_metadata(Some(&self.topic), wait) else { return false };
+        let mut topics = metadata.topics().iter();
+        topics.any(|topic| topic.error().is_none() && !topic.partitions().is_empty())
+    }
+
     /// The next thing that happened, waiting at most `wait`.
     pub fn poll(&self, wait: Duration) -> Option<Event<'_>> {
         if let Some(queued) = self.queued() {

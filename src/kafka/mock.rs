@@ -43,15 +43,13 @@ impl Mock {
 
     /// Answers the next `times` requests of this kind with an error.
     pub fn refuse(&self, request: &str, error: &str, times: usize) -> Result<()> {
-        let request = match request {
-            "produce" => RDKafkaApiKey::Produce,
-            "fetch" => RDKafkaApiKey::Fetch,
-            "list-offsets" => RDKafkaApiKey::ListOffsets,
-            "offset-commit" => RDKafkaApiKey::OffsetCommit,
-            "heartbeat" => RDKafkaApiKey::Heartbeat,
-            _ => return Err(Error::usage(format!("unknown request: {request}"))),
-        };
-        self.cluster.request_errors(request, &vec![error_of(error)?; times]);
+        self.cluster.request_errors(request_of(request)?, &vec![error_of(error)?; times]);
+        Ok(())
+    }
+
+    /// Answers requests of this kind again.
+    pub fn accept(&self, request: &str) -> Result<()> {
+        self.cluster.clear_request_errors(request_of(request)?);
         Ok(())
     }
 
@@ -61,11 +59,30 @@ impl Mock {
         done.map_err(|why| Error::temporary(format!("cannot set an error of {topic}: {why}")))
     }
 
+    /// Takes a partition's leader away, or gives it back.
+    pub fn set_leader(&self, topic: &str, partition: u32, there: bool) -> Result<()> {
+        let done = self.cluster.partition_leader(topic, partition as i32, there.then_some(1));
+        done.map_err(|why| Error::temporary(format!("cannot set a leader of {topic}: {why}")))
+    }
+
     /// Lets every answer take this long.
     pub fn set_delay(&self, delay: Duration) -> Result<()> {
         let done = self.cluster.broker_round_trip_time(1, delay);
         done.map_err(|why| Error::temporary(format!("cannot delay the mock broker: {why}")))
     }
+}
+
+fn request_of(name: &str) -> Result<RDKafkaApiKey> {
+    Ok(match name {
+        "produce" => RDKafkaApiKey::Produce,
+        "fetch" => RDKafkaApiKey::Fetch,
+        "list-offsets" => RDKafkaApiKey::ListOffsets,
+        "offset-commit" => RDKafkaApiKey::OffsetCommit,
+        "heartbeat" => RDKafkaApiKey::Heartbeat,
+        "find-coordinator" => RDKafkaApiKey::FindCoordinator,
+        "join" => RDKafkaApiKey::JoinGroup,
+        _ => return Err(Error::usage(format!("unknown request: {name}"))),
+    })
 }
 
 fn error_of(name: &str) -> Result<RDKafkaRespErr> {

@@ -32,6 +32,8 @@ pub fn consumer(config: &Config, host: &str, worker: usize) -> ClientConfig {
         // Bounds the process: the default is 64 MiB.
         ("queued.max.messages.kbytes", "16384"),
         ("fetch.wait.max.ms", "100"),
+        // A question for a topic that is missing must not make it, with one partition.
+        ("allow.auto.create.topics", "false"),
     ];
     apply(&mut settings, &ours);
     users(&mut settings, &[&config.kafka, &config.kafka_consumer]);

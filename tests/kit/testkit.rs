@@ -73,8 +73,8 @@ fn option<T: std::str::FromStr>(options: &[&str], name: &str) -> Option<T> {
 }
 
 /// Serves until standard input closes. Obeys `topic NAME PARTITIONS`, `down`, `up`, `delay MS`,
-/// `refuse REQUEST ERROR TIMES` (`clear`: no more), `topic-error NAME ERROR`, and answers each with
-/// `ok`.
+/// `refuse REQUEST ERROR TIMES`, `accept REQUEST`, `topic-error NAME ERROR`, `leader NAME PARTITION there|gone`, and
+/// answers each with `ok`.
 fn mock(topics: &[&str]) -> Outcome {
     let named = |text: &&str| {
         let (name, partitions) = text.split_once(':').ok_or("a topic is NAME:PARTITIONS")?;
@@ -94,7 +94,11 @@ fn mock(topics: &[&str]) -> Outcome {
             ["refuse", request, error, times] => {
                 mock.refuse(request, error, times.parse()?)?;
             }
+            ["accept", request] => mock.accept(request)?,
             ["topic-error", name, error] => mock.set_topic_error(name, error)?,
+            ["leader", name, partition, is] => {
+                mock.set_leader(name, partition.parse()?, *is == "there")?;
+            }
             _ => return Err(format!("unknown order: {line}").into()),
         }
         print("ok")?;

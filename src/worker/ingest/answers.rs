@@ -1,11 +1,13 @@
 //! Whether Kafka answers: its troubles are said once with what to do, and once when they are over.
 //!
-//! Nothing here stops the worker. The questions for the ends of partitions tell the lag, and by
-//! the way that the brokers are there.
+//! Nothing here stops the worker. Each trouble is over when what failed works: brokers answer, the
+//! topic is known, something is read. The questions for the ends of partitions tell the lag, and
+//! by the way that the brokers are there.
 
 use super::desk::Desk;
+use super::shard::{Phase, Shard};
 use crate::board::words::ShardWord;
-use crate::error::Error;
+use crate::error::{Error, Kind, Result};
 use crate::kafka::consumer::Consumer;
 use crate::kafka::trouble::{State, Trouble};
 use crate::segment::{Offset, ShardId};
@@ -19,34 +21,86 @@ pub(super) const ENDS_WAIT: Duration = Duration::from_millis(500);
 /// Without an answer for so long, Kafka is said to be away.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// A partition that does not answer is left alone for so long, times the number of such: to wait
+/// for them must not take the others' time.
+const UNANSWERED_WAIT: Duration = Duration::from_secs(5);
+
+/// How often it is tried whether what was refused may be read again.
+const REFUSED_WAIT: Duration = Duration::from_secs(5);
+
 impl Desk<'_> {
     pub fn trouble(&mut self, trouble: &Trouble) {
-        self.kafka_waits = true;
-        let doing = format!("{} (input)", trouble.state.name());
+        if !self.kafka_troubles.contains(&trouble.state) {
+            self.kafka_troubles.push(trouble.state);
+            self.refused_at = time::monotonic();
+        }
+        let doing = said(trouble.state);
         self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
     }
 
-    /// A question was answered: whatever was said to be wrong with Kafka is over.
+    fn is_said(&self, states: &[State]) -> bool {
+        self.kafka_troubles.iter().any(|state| states.contains(state))
+    }
+
+    fn over(&mut self, is_over: impl Fn(State) -> bool) {
+        let troubles = &mut self.troubles;
+        self.kafka_troubles.retain(|state| {
+            if is_over(*state) {
+                troubles.works(&said(*state));
+            }
+            !is_over(*state)
+        });
+    }
+
+    /// A question was answered. That proves nothing of a topic that is missing or denied.
     pub(super) fn kafka_answers(&mut self) {
         self.unanswered_since = None;
         self.kafka_backoff.worked();
-        if !self.kafka_waits {
-            return;
-        }
-        self.kafka_waits = false;
-        for state in State::ALL {
-            self.troubles.works(&format!("{} (input)", state.name()));
+        self.over(|state| !matches!(state, State::NoTopic | State::Denied));
+    }
+
+    /// Something is assigned or read: nothing is denied.
+    pub fn kafka_gives(&mut self) {
+        if !self.kafka_troubles.is_empty() {
+            self.over(|state| matches!(state, State::NoTopic | State::Denied));
         }
     }
 
-    /// Asks some partitions for their ends, in turn, so that the lag can be told. The answers also
-    /// tell that Kafka is there, so without shards one is asked for while it is said to be away.
-    pub(super) fn look_at_ends(&mut self, consumer: &Consumer, now: Duration) {
-        let mut ids: Vec<ShardId> = self.shards.keys().copied().collect();
-        if ids.is_empty() && self.kafka_waits {
-            ids.push(ShardId(0));
+    /// Asks whether what was said to be wrong is over.
+    pub(super) fn look_at_troubles(&mut self, consumer: &Consumer, now: Duration) {
+        if self.kafka_troubles.is_empty() {
+            return;
         }
-        if ids.is_empty() || !self.kafka_backoff.is_over(now) {
+        if consumer.answers(ENDS_WAIT) {
+            self.kafka_answers();
+        }
+        if self.is_said(&[State::NoTopic]) && consumer.knows_topic(ENDS_WAIT) {
+            self.over(|state| state == State::NoTopic);
+        }
+        if self.is_said(&[State::Denied]) && now >= self.refused_at + REFUSED_WAIT {
+            self.refused_at = now;
+            self.read_anew();
+        }
+    }
+
+    /// The client tells of a refusal once, and does not tell of its end where there is nothing to
+    /// be read: after a seek it does.
+    fn read_anew(&mut self) {
+        for shard in self.shards.values_mut() {
+            if shard.phase == Phase::Flowing && shard.is_idle() {
+                shard.phase = Phase::Starting;
+            }
+        }
+    }
+
+    /// Asks some partitions for their ends, in turn, so that the lag can be told. Of a topic that
+    /// is missing or denied there is nothing to be told.
+    pub(super) fn look_at_ends(&mut self, consumer: &Consumer, now: Duration) {
+        let may_ask = |shard: &&Shard| shard.ask_at <= now;
+        let mut ids: Vec<ShardId> =
+            self.shards.values().filter(may_ask).map(|shard| shard.id).collect();
+        let refused = self.is_said(&[State::NoTopic, State::Denied]);
+        if ids.is_empty() || refused || !self.kafka_backoff.is_over(now) {
             return;
         }
         let first = self.asked_ends % ids.len();
@@ -56,16 +110,51 @@ impl Desk<'_> {
             self.berth.beat();
             match consumer.watermarks(id, ENDS_WAIT) {
                 Ok((_, end)) => self.note_end(id, end),
-                Err(error) => return self.unanswered(&error),
+                Err(error) => match self.blame(consumer, id, error) {
+                    Ok(()) => return,
+                    Err(error) => return self.unanswered(&error),
+                },
             }
         }
         self.kafka_answers();
     }
 
     fn note_end(&mut self, id: ShardId, end: Offset) {
+        self.answered_for(id);
         let Some(shard) = self.shards.get_mut(&id) else { return };
         shard.note_end(end, time::monotonic());
         self.slot(id).set_offset(ShardWord::HighWatermark, Some(end));
+    }
+
+    /// Who is to blame when a question for a partition fails: where brokers answer it is the
+    /// partition, which is left alone for a while, and no other waits for it. Else the error is
+    /// everybody's.
+    pub(super) fn blame(&mut self, consumer: &Consumer, id: ShardId, error: Error) -> Result<()> {
+        self.berth.beat();
+        if error.kind() != Kind::Temporary || !consumer.answers(ENDS_WAIT) {
+            return Err(error);
+        }
+        let now = time::monotonic();
+        let silent = self.shards.values().filter(|shard| shard.ask_at > now).count() as u32 + 1;
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.ask_at = now + UNANSWERED_WAIT * silent;
+            shard.unanswered += 1;
+            // One late answer on a busy machine is no outage.
+            if shard.unanswered > 1 {
+                let error = Error::temporary(format!("{error}; look at its leader and replicas"));
+                self.troubles.warn(&unanswered(id), &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Its partition has answered.
+    pub(super) fn answered_for(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.get_mut(&id)
+            && std::mem::take(&mut shard.unanswered) > 0
+        {
+            self.troubles.works(&unanswered(id));
+        }
     }
 
     /// One late answer on a busy machine is no outage.
@@ -77,4 +166,13 @@ impl Desk<'_> {
             self.trouble(&Trouble { state: State::Away, why: error.to_string() });
         }
     }
+}
+
+/// What is said of a state, and once to work again.
+fn said(state: State) -> String {
+    format!("{} (input)", state.name())
+}
+
+fn unanswered(id: ShardId) -> String {
+    format!("partition {id} does not answer, and is asked again")
 }

@@ -3,7 +3,6 @@
 //! Everything that can fail for one shard is kept to that shard; what fails for all (the store
 //! is away) leaves each shard where it is, to be tried again.
 
-use super::answers::ENDS_WAIT;
 use super::append::AppendBound;
 use super::maps::Maps;
 use super::pressure::Memory;
@@ -13,6 +12,7 @@ use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
 use crate::error::Result;
+use crate::kafka;
 use crate::kafka::consumer::{Consumer, Message};
 use crate::kafka::metadata;
 use crate::segment::ShardId;
@@ -65,8 +65,10 @@ pub struct Desk<'a> {
     pub(super) asked_ends: usize,
     /// Since when questions for ends fail.
     pub(super) unanswered_since: Option<Duration>,
-    /// Something was said to be wrong with Kafka, and nothing answered since.
-    pub(super) kafka_waits: bool,
+    /// What is said to be wrong with Kafka.
+    pub(super) kafka_troubles: Vec<kafka::trouble::State>,
+    /// When it was last tried whether what was refused may be read.
+    pub(super) refused_at: Duration,
     pub(super) append_bound: AppendBound,
     pub(super) strays: Strays,
 }
@@ -103,7 +105,8 @@ impl<'a> Desk<'a> {
             retention_checked: false,
             asked_ends: 0,
             unanswered_since: None,
-            kafka_waits: false,
+            kafka_troubles: Vec::new(),
+            refused_at: Duration::ZERO,
             append_bound: AppendBound::default(),
             strays: Strays::default(),
         }
@@ -239,9 +242,7 @@ impl<'a> Desk<'a> {
             self.berth.beat();
             self.look_at_ends(consumer, now);
             self.compare_ranges(consumer)?;
-            if self.kafka_waits && consumer.answers(ENDS_WAIT) {
-                self.kafka_answers();
-            }
+            self.look_at_troubles(consumer, now);
             self.troubles.tell(time::monotonic());
         }
         if now.saturating_sub(self.committed_at) >= self.commit_pause {
@@ -333,7 +334,7 @@ impl<'a> Desk<'a> {
             };
             slot.pause(pause, now.as_millis() as u64);
         }
-        let kafka = self.kafka_waits || self.kafka_backoff.is_failing();
+        let kafka = !self.kafka_troubles.is_empty() || self.kafka_backoff.is_failing();
         self.berth.waiting_for(match (kafka, self.store_backoff.is_failing()) {
             (false, false) => WaitingFor::Nothing,
             (true, false) => WaitingFor::Kafka,

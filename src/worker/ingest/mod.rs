@@ -90,6 +90,7 @@ fn read(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
         wait = Duration::ZERO;
         match event {
             Event::Message(message) => {
+                desk.kafka_gives();
                 if desk.read(&message, now) == Taken::Full {
                     return Ok(());
                 }
@@ -104,8 +105,14 @@ fn read(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
 fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<()> {
     match event {
         Event::Message(_) => {}
-        Event::CaughtUp(shard) => desk.caught_up(shard),
-        Event::Assigned(shards) => desk.assigned(&shards),
+        Event::CaughtUp(shard) => {
+            desk.kafka_gives();
+            desk.caught_up(shard);
+        }
+        Event::Assigned(shards) => {
+            desk.kafka_gives();
+            desk.assigned(&shards);
+        }
         Event::Revoked { shards, lost } => desk.revoked(consumer, &shards, lost)?,
         Event::OutOfRange => desk.out_of_range(consumer)?,
         Event::Committed { number, shards } => desk.confirmed(number, &shards),

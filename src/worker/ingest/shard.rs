@@ -79,8 +79,10 @@ pub struct Shard {
     pub stranded: bool,
     /// Its position may be out of range: its partition is asked.
     pub doubted: bool,
-    /// Its partition did not answer, and is not asked again before this (monotonic).
+    /// Its partition is not asked again before this (monotonic).
     pub ask_at: Duration,
+    /// How often in a row its partition did not answer though brokers did.
+    pub unanswered: u32,
     pub tail: Tail,
     pub alone: Alone,
     /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
@@ -139,6 +141,7 @@ impl Shard {
             stranded: false,
             doubted: false,
             ask_at: Duration::ZERO,
+            unanswered: 0,
             tail: Tail::default(),
             alone: Alone::default(),
             open: false,
