@@ -1,12 +1,14 @@
 #!/bin/sh
 # Partitions that are added while the daemon runs are read, also when nobody is the group's leader
-# any more (a static member that leads was replaced). A topic that is deleted and made again is
+# any more (a static member that leads was replaced), and from their beginning: start-from is for
+# those that the group begins with. A topic that is deleted and made again is
 # another life that begins at its start, and what was buffered of the old one is not mixed in.
 # kafka: apache
 # timeout: 180
 . "$(dirname "$0")/lib/common.sh"
 
-options="--timeout 3 --root-timeout 2 --kafka topic.metadata.refresh.interval.ms=2000"
+options="--start-from latest --timeout 3 --root-timeout 2"
+options="$options --kafka topic.metadata.refresh.interval.ms=5000"
 start_redis
 start_kafka 2
 # shellcheck disable=SC2086
@@ -18,9 +20,13 @@ ingest=$(board 'w["ingest/0"]["pid"]')
 kill -KILL "$ingest"
 wait_until 30 board_says 'len(s), {x["paused"] for x in s}' '(2, {0})'
 wait_until 30 all_out "$TMP/in"
+generate --traces 50 --seed 82 >"$TMP/early"
+cat "$TMP/early" >>"$TMP/in"
 "$TESTKIT" add-partitions "$BOOTSTRAP" "$IN" 4
+# Written before the daemon knows of them (most of the times), and after.
+produce "$IN" --partition 2 <"$TMP/early" >/dev/null
 wait_until 20 board_says 'len(s), {x["paused"] for x in s}' '(4, {0})'
-generate --traces 50 --seed 82 | tee -a "$TMP/in" | produce "$IN" >/dev/null
+generate --traces 50 --seed 83 | tee -a "$TMP/in" | produce "$IN" >/dev/null
 wait_until 30 all_out "$TMP/in"
 board_says 'min(x["read"] for x in s) > 0' True || fail "a new partition is not read"
 
@@ -28,7 +34,7 @@ board_says 'min(x["read"] for x in s) > 0' True || fail "a new partition is not 
 "$TESTKIT" delete-topic "$BOOTSTRAP" "$IN"
 wait_until 30 board_says 'len(s)' 0
 wait_until 30 "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 4
-generate --traces 50 --seed 83 | tee -a "$TMP/in" | produce "$IN" >/dev/null
+generate --traces 50 --seed 84 | tee -a "$TMP/in" | produce "$IN" >/dev/null
 wait_until 40 all_out "$TMP/in"
 wait_until 10 board_says 'd["health"]' healthy
 stop_spanbufd
@@ -36,7 +42,7 @@ stop_spanbufd
 # Made anew while it does not run.
 "$TESTKIT" delete-topic "$BOOTSTRAP" "$IN"
 wait_until 30 "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 4
-generate --traces 50 --seed 84 | tee -a "$TMP/in" | produce "$IN" >/dev/null
+generate --traces 50 --seed 85 | tee -a "$TMP/in" | produce "$IN" >/dev/null
 # shellcheck disable=SC2086
 start_spanbufd $options
 wait_until 40 all_out "$TMP/in"

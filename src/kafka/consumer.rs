@@ -464,7 +464,7 @@ impl Consumer {
         Ok(found)
     }
 
-    /// Where `start-from` points to in a shard: the very first start of a group.
+    /// Where `start-from` points to in a shard that the group begins with.
     pub fn start_from(&self, shard: ShardId, wait: Duration) -> Result<Offset> {
         let (low, high) = self.watermarks(shard, wait)?;
         match self.start_from {

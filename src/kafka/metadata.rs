@@ -29,12 +29,15 @@ pub enum Note {
     Floor { map: Vec<u8>, mark: Option<Mark> },
     /// All below it is in the buffer (`commit = buffered`).
     Buffered,
+    /// The group begins with this partition, and nobody has looked yet where `start-from` is.
+    Begin,
 }
 
 /// The text that goes with `offset`.
 pub fn print(note: &Note, offset: Offset) -> String {
     match note {
         Note::Buffered => format!("{TAG} buffered {offset}"),
+        Note::Begin => format!("{TAG} begin {offset}"),
         Note::Floor { map, mark: None } => format!("{TAG} floor {offset} {}", to_text(map)),
         Note::Floor { map, mark: Some(Mark(mark)) } => {
             format!("{TAG} floor {offset} {} {mark:016x}", to_text(map))
@@ -58,6 +61,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Offset, Note)> {
     let offset = Offset(words.next()?.parse().ok()?);
     let note = match kind {
         "buffered" => Note::Buffered,
+        "begin" => Note::Begin,
         "floor" => {
             let map = from_text(words.next()?)?;
             let mark = words.next().map(|word| u64::from_str_radix(word, 16).map(Mark));
@@ -113,8 +117,9 @@ mod tests {
         }
         let unmarked = Note::Floor { map: vec![7], mark: None };
         assert_eq!(parse(print(&unmarked, Offset(3)).as_bytes(), Offset(3)), Some(unmarked));
-        let text = print(&Note::Buffered, Offset(3));
-        assert_eq!(parse(text.as_bytes(), Offset(3)), Some(Note::Buffered));
+        for note in [Note::Buffered, Note::Begin] {
+            assert_eq!(parse(print(&note, Offset(3)).as_bytes(), Offset(3)), Some(note));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the store knows nothing a new life begins there (P6).
 
 use super::desk::{Desk, KAFKA_WAIT};
+use super::first::is_begin;
 use super::floor::Floor;
 use super::shard::Phase;
 use crate::board::Told;
@@ -30,7 +31,7 @@ const LAST_WORD_WAIT: Duration = Duration::from_secs(5);
 const RETENTION_MARGIN: Duration = Duration::from_secs(3600);
 
 /// What is known of a shard's beginning outside of the store.
-struct Start {
+pub(super) struct Start {
     /// What is committed.
     offset: Offset,
     /// All below it is delivered; else it is only buffered (`commit = buffered`).
@@ -48,6 +49,11 @@ impl Start {
         Start { offset, is_floor, is_new: false, known: OffsetMap::default(), mark: None }
     }
 
+    /// Nothing was committed before.
+    pub(super) fn first(offset: Offset) -> Start {
+        Start { is_new: true, ..Start::at(offset, true) }
+    }
+
     /// What is delivered by the word of one who had this floor and this map above it.
     fn knows(&mut self, floor: Offset, map: &[u8]) {
         let above = OffsetMap::decode(map).unwrap_or_default().above(self.offset);
@@ -63,7 +69,7 @@ impl Desk<'_> {
             .shards
             .values()
             .filter(|shard| shard.phase == Phase::Finding && shard.held_at == now)
-            .filter(|shard| shard.alone.may_work(now))
+            .filter(|shard| shard.alone.may_work(now) && shard.ask_at <= now)
             .map(|shard| shard.id)
             .collect();
         if wanted.is_empty() || !self.kafka_backoff.is_over(now) || !self.store_backoff.is_over(now)
@@ -104,7 +110,8 @@ impl Desk<'_> {
         let states = states.inspect_err(|_| self.store_backoff.failed(time::monotonic()))?;
         let mut states: BTreeMap<ShardId, Option<State>> = states.into_iter().collect();
         self.store_works();
-        for (id, committed) in committed {
+        let committed = self.see_begin(consumer, committed.into_iter().collect(), &states)?;
+        for (id, committed) in committed.unwrap_or_default() {
             let Some(state) = states.remove(&id) else { continue };
             if let Some(state) = &state {
                 check_identity(id, &state.identity, &identity, &self.config.namespace)?;
@@ -113,8 +120,13 @@ impl Desk<'_> {
                 continue;
             }
             let start = match committed {
-                Some(committed) => self.believe(id, &committed, state.as_ref()),
-                None => self.first_start(consumer, id, state.is_some())?,
+                Some(committed) if !is_begin(&committed) => {
+                    self.believe(id, &committed, state.as_ref())
+                }
+                other => match self.first_start(consumer, id, other.is_some(), state.as_ref()) {
+                    Ok(start) => start,
+                    Err(error) => return self.blame(consumer, id, error),
+                },
             };
             let state = match self.settle_position(id, &start, state, &identity) {
                 Err(error) if error.is_of_one_shard() => {
@@ -123,6 +135,7 @@ impl Desk<'_> {
                 }
                 other => other?,
             };
+            self.answered_for(id);
             self.adopt(id, &state, start);
             self.berth.beat();
         }
@@ -153,7 +166,7 @@ impl Desk<'_> {
                 start.mark = mark;
                 start.knows(start.offset, &map);
             }
-            None => {}
+            Some(Note::Begin) | None => {}
         }
         if let Some(record) = self.maps.record(id, start.mark) {
             start.knows(record.floor, &record.map);
@@ -185,24 +198,6 @@ impl Desk<'_> {
             }
             state => self.begin(id, identity, start.offset, state.map(|state| state.life)),
         }
-    }
-
-    /// Nothing is committed: a group's very first start, or, where the store has a position, a
-    /// topic that was deleted and made again. What it resolves to is committed before anything
-    /// is read, so that a crash resolves it to the same.
-    fn first_start(&mut self, consumer: &Consumer, id: ShardId, again: bool) -> Result<Start> {
-        let offset = if again {
-            log::warn!(
-                "partition {id}: nothing is committed though the store has a position: the topic \
-                 was made anew; reading from its beginning"
-            );
-            consumer.watermarks(id, KAFKA_WAIT)?.0
-        } else {
-            consumer.start_from(id, KAFKA_WAIT)?
-        };
-        let note = Note::Floor { map: Vec::new(), mark: None };
-        consumer.commit(&[(id, offset, metadata::print(&note, offset))], true)?;
-        Ok(Start { is_new: true, ..Start::at(offset, true) })
     }
 
     /// Once: whether Kafka keeps what would have to be read again. Not knowing is no trouble.

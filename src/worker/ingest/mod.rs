@@ -12,6 +12,7 @@ mod append;
 mod confirm;
 mod desk;
 mod finding;
+mod first;
 mod floor;
 mod flow;
 mod maps;
