@@ -1,6 +1,6 @@
 #!/bin/sh
-# redis-server is killed and comes back empty: every span is delivered, and no worker is killed for
-# having waited.
+# redis-server is killed and comes back empty: every span is delivered, the status shows all the while
+# that quiet shards wait, too, and no worker is killed for having waited.
 # kafka: both
 . "$(dirname "$0")/lib/common.sh"
 
@@ -13,6 +13,9 @@ produce "$IN" <"$TMP/part.aa" >/dev/null
 wait_until 20 board_says 'total("read")' "$(wc -l <"$TMP/part.aa")"
 kill -KILL "$REDIS"
 wait_until 10 gone "$REDIS"
+wait_until 20 board_says '{x["paused"] for x in s}' '{2}'
+"$SPANBUFD" status --instance "$INSTANCE" | grep -q 'waits for Redis for' ||
+    fail "the status does not say what is waited for"
 produce "$IN" <"$TMP/part.ab" >/dev/null
 wait_until 20 board_says "w['ingest/0']['waiting_for']" 2
 start_redis

@@ -110,7 +110,7 @@ words! {
     Committed "committed" "offset" Ingest gauge "committed floor, plus one";
     HighWatermark "high_watermark" "offset" Ingest gauge "end of the partition, plus one";
     Paused "paused" "reason" Ingest gauge
-        "0 flowing, 1 starting, 2 Redis refuses, 3 no holder, 4 backpressure, 5 memory";
+        "0 flowing, 1 starting, 2 waits for Redis, 3 no holder, 4 backpressure, 5 memory";
     PausedMs "paused_since" "ms" Ingest gauge "monotonic time since which it is not read, 0 it is";
     Read "read" "spans" Ingest counter "messages read and appended";
     ReadBytes "read_bytes" "bytes" Ingest counter "payload bytes of these";
@@ -249,7 +249,7 @@ values! {
     Paused:
     Flowing "flowing";
     Starting "starting";
-    Refused "store refuses";
+    Refused "waits for Redis";
     NoHolder "no holder";
     Backpressure "backpressure";
     Memory "memory";

@@ -328,6 +328,8 @@ impl<'a> Desk<'a> {
             slot.set(ShardWord::Frozen, u64::from(shard.phase != Phase::Flowing));
             let pause = match (shard.hold, shard.phase) {
                 (Some(hold), _) => hold,
+                // A quiet one flows into nothing, too, when the store is away.
+                (None, Phase::Flowing) if self.store_backoff.is_failing() => Paused::Refused,
                 (None, Phase::Flowing) => Paused::Flowing,
                 (None, Phase::Refused) => Paused::Refused,
                 (None, Phase::Finding | Phase::Starting | Phase::Leaving) => Paused::Starting,
