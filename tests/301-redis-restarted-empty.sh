@@ -1,5 +1,5 @@
 #!/bin/sh
-# redis-server is killed and comes back empty: every span is delivered, the status shows all the while
+# redis-server is killed and comes back empty: every span is delivered, the status shows meanwhile
 # that quiet shards wait, too, and no worker is killed for having waited.
 # kafka: both
 . "$(dirname "$0")/lib/common.sh"

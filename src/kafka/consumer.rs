@@ -245,7 +245,7 @@ impl Consumer {
         Ok(consumer)
     }
 
-    /// The partitions that the topic has.
+    /// The partitions that the topic has; an error where it is missing. Asking does not make it.
     pub fn partitions(&self, wait: Duration) -> Result<Vec<ShardId>> {
         let doing = "ask for the partitions of";
         let metadata = self
@@ -278,14 +278,6 @@ impl Consumer {
     /// Whether some broker answers within `wait`.
     pub fn answers(&self, wait: Duration) -> bool {
         self.inner.fetch_metadata(Some(&self.topic), wait).is_ok()
-    }
-
-    /// Whether brokers know the topic and tell us of it. Asking does not create it, unless the user
-    /// wants that (`allow.auto.create.topics`).
-    pub fn knows_topic(&self, wait: Duration) -> bool {
-        let Ok(metadata) = self.inner.fetch_metadata(Some(&self.topic), wait) else { return false };
-        let mut topics = metadata.topics().iter();
-        topics.any(|topic| topic.error().is_none() && !topic.partitions().is_empty())
     }
 
     /// The next thing that happened, waiting at most `wait`.

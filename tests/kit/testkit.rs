@@ -73,8 +73,8 @@ fn option<T: std::str::FromStr>(options: &[&str], name: &str) -> Option<T> {
 }
 
 /// Serves until standard input closes. Obeys `topic NAME PARTITIONS`, `down`, `up`, `delay MS`,
-/// `refuse REQUEST ERROR TIMES`, `accept REQUEST`, `topic-error NAME ERROR`, `leader NAME PARTITION there|gone`, and
-/// answers each with `ok`.
+/// `refuse REQUEST ERROR TIMES`, `accept REQUEST`, `topic-error NAME ERROR` and
+/// `leader NAME PARTITION there|gone`, and answers each with `ok`.
 fn mock(topics: &[&str]) -> Outcome {
     let named = |text: &&str| {
         let (name, partitions) = text.split_once(':').ok_or("a topic is NAME:PARTITIONS")?;

@@ -74,7 +74,7 @@ impl Desk<'_> {
         if consumer.answers(ENDS_WAIT) {
             self.kafka_answers();
         }
-        if self.is_said(&[State::NoTopic]) && consumer.knows_topic(ENDS_WAIT) {
+        if self.is_said(&[State::NoTopic]) && consumer.partitions(ENDS_WAIT).is_ok() {
             self.over(|state| state == State::NoTopic);
         }
         if self.is_said(&[State::Denied]) && now >= self.refused_at + REFUSED_WAIT {
