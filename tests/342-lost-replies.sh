@@ -1,10 +1,11 @@
 #!/bin/sh
-# Calls that reach Redis and lose their replies, of every script: every span comes out exactly once.
+# Calls that reach Redis and lose their replies, or half of them, of every script and of what reads:
+# every span comes out exactly once.
 # kafka: mock
 . "$(dirname "$0")/lib/common.sh"
 
 # lost_of SCRIPT: how many replies of it were lost.
-lost_of() { grep -c "^$1.lua$" "$TMP/lost" 2>/dev/null || true; }
+lost_of() { grep -Ec "^$1(.lua)?$" "$TMP/lost" 2>/dev/null || true; }
 is_lost() { [ "$(lost_of "$1")" -gt 0 ]; }
 
 start_redis
@@ -13,7 +14,7 @@ touch "$TMP/faults"
 # shellcheck disable=SC2046
 python3 "$ROOT/tests/lib/proxy.py" "$TMP/proxy.sock" "$REDIS_SOCKET" "$TMP/faults" "$TMP/lost" \
     $(for script in begin append take settle clean; do echo "$ROOT/src/store/$script.lua:2"; done) \
-    "$ROOT/src/store/drop.lua:1" &
+    "$ROOT/src/store/drop.lua:1" GETRANGE:9 HGETALL:9 &
 started $!
 wait_until 5 test -S "$TMP/proxy.sock"
 
@@ -37,7 +38,7 @@ for part in "$TMP"/part.*; do
     sent=$((sent + $(wc -l <"$part")))
     wait_until 30 board_says 'total("read")' "$sent"
 done
-for script in append take settle clean; do wait_until 30 is_lost "$script"; done
+for script in append take settle clean GETRANGE HGETALL; do wait_until 30 is_lost "$script"; done
 wait_until 60 all_out "$TMP/in"
 
 # Something is missing: the rest is dropped, and read again though nobody hears that it was.
@@ -55,7 +56,7 @@ kill -CONT $flushers
 wait_until 30 is_lost drop
 rm "$TMP/faults"
 wait_until 60 all_out "$TMP/in"
-for script in begin append take settle clean drop; do
+for script in begin append take settle clean drop GETRANGE HGETALL; do
     echo "replies lost of $script: $(lost_of "$script")"
 done
 board_says "sum(x['restarts'] for x in w.values())" 0 || fail "a worker was restarted"

@@ -4,11 +4,13 @@
 usage: proxy.py LISTEN SERVER FAULTS LOST SCRIPT:EVERY…
 
 LISTEN and SERVER are unix sockets. While the file FAULTS exists, every EVERYth call of SCRIPT (a
-path of a Lua file) is carried out and its connection cut in place of the reply; its name is added
-to the file LOST. Without FAULTS everything passes.
+path of a Lua file, or the name of a command) is carried out and its connection cut in place of the
+reply, every second time in the middle of it; its name is added to the file LOST. Without FAULTS
+everything passes.
 """
 import collections
 import hashlib
+import itertools
 import os
 import select
 import socket
@@ -17,11 +19,14 @@ import threading
 
 LISTEN, SERVER, FAULTS, LOST = sys.argv[1:5]
 calls = collections.Counter()
+cuts = itertools.cycle((False, True))
 lock = threading.Lock()
 
 
 def script(argument):
     path, every = argument.rsplit(":", 1)
+    if not path.endswith(".lua"):
+        return path.encode(), (path, int(every))
     with open(path, "rb") as file:
         digest = hashlib.sha1(file.read()).hexdigest()
     return digest.encode(), (os.path.basename(path), int(every))
@@ -51,9 +56,10 @@ def next_command(data):
 
 def is_lost(command):
     """Counts a call; whether the reply to this one is to be lost."""
-    if command[0] != b"EVALSHA" or command[1] not in SCRIPTS or not os.path.exists(FAULTS):
+    called = command[1] if command[0] == b"EVALSHA" else command[0]
+    if called not in SCRIPTS or not os.path.exists(FAULTS):
         return False
-    name, every = SCRIPTS[command[1]]
+    name, every = SCRIPTS[called]
     with lock:
         calls[name] += 1
         if calls[name] % every:
@@ -96,8 +102,13 @@ def serve(client):
                     break
         # The server does what it was told before it sees the end, and closes.
         server.shutdown(socket.SHUT_WR)
-        while server.recv(1 << 16):
-            pass
+        reply = bytearray()
+        while got := server.recv(1 << 16):
+            reply += got
+        with lock:
+            is_cut = next(cuts)
+        if is_cut:
+            client.sendall(reply[: len(reply) // 2])
 
 
 def guarded(client):
