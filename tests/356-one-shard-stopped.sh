@@ -42,6 +42,30 @@ for key in l p; do
     more 0
     wait_until 40 all_out "$TMP/in"
 done
+
+# The values of its batches: found by the flusher when they are due. What is in them is gone with
+# the foreign keys, and is read again.
+: >"$TMP/log"
+signal_worker STOP flusher/0
+generate --traces 20 --seed 78 | tee "$TMP/held" | produce "$IN" --partition 0 >/dev/null
+has_batches() { [ -n "$(redis_cli keys "$ID:{0}:b:*")" ]; }
+wait_until 20 has_batches
+keys=$(redis_cli keys "$ID:{0}:b:*")
+for key in $keys; do
+    redis_cli del "$key" >/dev/null
+    redis_cli hset "$key" foreign yes >/dev/null
+done
+signal_worker CONT flusher/0
+wait_until 40 says 'flusher/0: shard 0 is stopped, and no other: .*WRONGTYPE.*delete it'
+more 1
+wait_until 40 all_out "$TMP/in"
+for key in $keys; do
+    [ "$(redis_cli hget "$key" foreign)" = yes ] || fail "the foreign key is gone"
+    redis_cli del "$key" >/dev/null
+done
+cat "$TMP/held" >>"$TMP/in"
+wait_until 40 says 'flusher/0: shard 0 is stopped.*works again'
+wait_until 40 all_out "$TMP/in"
 board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"
 stop_spanbufd
 check "$TMP/in" --doubled 1000000
