@@ -1,6 +1,6 @@
 #!/bin/sh
 # Calls that reach Redis and lose their replies, or half of them, of every script and of what reads:
-# every span comes out exactly once.
+# every span comes out exactly once. Replies that drip hold nobody for longer than a call may take.
 # kafka: mock
 . "$(dirname "$0")/lib/common.sh"
 
@@ -55,6 +55,19 @@ redis_cli del $(redis_cli keys "$ID:*:b:*") >/dev/null
 kill -CONT $flushers
 wait_until 30 is_lost drop
 rm "$TMP/faults"
+wait_until 60 all_out "$TMP/in"
+
+: >"$TMP/log"
+touch "$TMP/faults.drip"
+for who in ingest flusher; do wait_until 20 says "$who/0: .*cannot read from"; done
+began=$(date +%s)
+while [ $(($(date +%s) - began)) -lt 10 ]; do
+    board_says 'max(x["heartbeat_age_ms"] for x in w.values()) < 8000' True ||
+        fail "a call takes longer than its bound"
+    sleep 0.2
+done
+rm "$TMP/faults.drip"
+generate --traces 60 --seed 66 | tee -a "$TMP/in" | produce "$IN" >/dev/null
 wait_until 60 all_out "$TMP/in"
 for script in begin append take settle clean drop GETRANGE HGETALL; do
     echo "replies lost of $script: $(lost_of "$script")"

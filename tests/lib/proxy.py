@@ -5,8 +5,8 @@ usage: proxy.py LISTEN SERVER FAULTS LOST SCRIPT:EVERY…
 
 LISTEN and SERVER are unix sockets. While the file FAULTS exists, every EVERYth call of SCRIPT (a
 path of a Lua file, or the name of a command) is carried out and its connection cut in place of the
-reply, every second time in the middle of it; its name is added to the file LOST. Without FAULTS
-everything passes.
+reply, every second time in the middle of it; its name is added to the file LOST. While the file
+FAULTS.drip exists, replies come a byte at a time. Without both files everything passes.
 """
 import collections
 import hashlib
@@ -16,6 +16,7 @@ import select
 import socket
 import sys
 import threading
+import time
 
 LISTEN, SERVER, FAULTS, LOST = sys.argv[1:5]
 calls = collections.Counter()
@@ -81,6 +82,14 @@ def pass_commands(data, server):
             return False
 
 
+def pass_reply(reply, client):
+    while reply and os.path.exists(f"{FAULTS}.drip"):
+        client.sendall(reply[:1])
+        reply = reply[1:]
+        time.sleep(0.2)
+    client.sendall(reply)
+
+
 def serve(client):
     server = socket.socket(socket.AF_UNIX)
     data = bytearray()
@@ -92,7 +101,7 @@ def serve(client):
                 got = server.recv(1 << 16)
                 if not got:
                     return
-                client.sendall(got)
+                pass_reply(got, client)
             if client in ready:
                 got = client.recv(1 << 16)
                 if not got:

@@ -1,14 +1,15 @@
-//! One connection to one Redis: the one file that names the redis crate.
+//! One connection to one Redis: with `socket.rs` the only file that names the redis crate.
 //!
-//! A call sends all its commands, then reads all replies against one deadline (the crate's
-//! own pipeline waits its time-out once per reply). A time-out or a broken connection drops
-//! the connection, because what came next on it would be the answer to something else.
+//! A call sends all its commands, then reads all replies, all against one deadline. A time-out or a
+//! broken connection drops the connection, because what came next on it would be the answer to
+//! something else.
 
 use super::parse;
+use super::socket::Socket;
 use crate::config::{Config, secret};
 use crate::error::{Error, Result};
 use crate::sys::time;
-use redis::{Client, Connection, ConnectionInfo, ErrorKind, IntoConnectionInfo, Value};
+use redis::{Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, Value};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ pub struct Link {
     password_file: Option<PathBuf>,
     /// For messages, without a password.
     pub address: String,
-    connection: Option<Connection>,
+    connection: Option<Socket>,
     /// Counts connections, so that a caller notices a new one.
     pub connections: u64,
     /// When the call under way gives up.
@@ -98,25 +99,20 @@ impl Link {
         })
     }
 
-    /// A client that holds the password which is valid now.
-    fn client(&self) -> Result<Client> {
+    /// With the password which is valid now.
+    fn info(&self) -> Result<ConnectionInfo> {
         let mut info = self.info.clone();
         if let Some(path) = &self.password_file {
             let password = secret::read_password(path).map_err(Error::temporary)?;
             let settings = info.redis_settings().clone().set_password(password);
             info = info.set_redis_settings(settings);
         }
-        Client::open(info).map_err(|why| self.failed("use", &why))
+        Ok(info)
     }
 
     /// A call of the store begins: whatever it exchanges has one deadline.
     pub fn begin(&mut self) {
         self.deadline = time::monotonic() + CALL_MAX;
-    }
-
-    /// What is left until the deadline; never zero, which would mean no limit.
-    fn left(&self) -> Duration {
-        self.deadline.saturating_sub(time::monotonic()).max(Duration::from_millis(1))
     }
 
     /// Which connection there is, if any: by its number.
@@ -129,7 +125,8 @@ impl Link {
         if self.connection.is_some() {
             return Ok(());
         }
-        match self.client()?.get_connection_with_timeout(CONNECT_MAX.min(self.left())) {
+        let deadline = self.deadline.min(time::monotonic() + CONNECT_MAX);
+        match Socket::open(&self.info()?, deadline) {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.connections += 1;
@@ -150,7 +147,7 @@ impl Link {
     }
 
     fn exchange(&mut self, commands: &[Command]) -> Result<Vec<Reply>> {
-        let (left, deadline) = (self.left(), self.deadline);
+        let deadline = self.deadline;
         let Some(connection) = &mut self.connection else {
             return Err(Error::temporary(format!("no connection to {}", self.address)));
         };
@@ -158,18 +155,12 @@ impl Link {
         for command in commands {
             command.0.write_packed_command(&mut packed);
         }
-        let sent = connection
-            .set_write_timeout(Some(left))
-            .and_then(|()| connection.send_packed_command(&packed));
-        if let Err(why) = sent {
-            return Err(self.failed("write to", &why));
+        if let Err(why) = connection.send(&packed, deadline) {
+            return Err(self.failed("write to", &why.into()));
         }
         let mut replies = Vec::with_capacity(commands.len());
         for _ in commands {
-            let left = deadline.saturating_sub(time::monotonic()).max(Duration::from_millis(1));
-            let received =
-                connection.set_read_timeout(Some(left)).and_then(|()| connection.recv_response());
-            match received {
+            match connection.receive(deadline) {
                 Ok(value) => replies.push(reply(value)),
                 Err(why) => return Err(self.failed("read from", &why)),
             }
@@ -183,10 +174,10 @@ impl Link {
         let denied = matches!(why.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
             || why.kind() == ErrorKind::AuthenticationFailed;
         let remedy = match why.code() {
-            _ if denied => "; check redis-password-file and the ACL",
             _ if why.to_string().contains("max number of clients") => {
                 "; raise its maxclients, or end some of its clients"
             }
+            _ if denied => "; check redis-password-file and the ACL",
             Some(code) => parse::remedy(code),
             // One client too many is cut off without a word.
             None if doing == CONNECT => {

@@ -7,6 +7,7 @@
 mod link;
 mod parse;
 mod range;
+mod socket;
 mod view;
 
 use super::keys;
