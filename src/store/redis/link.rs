@@ -1,15 +1,17 @@
-//! One connection to one Redis: with `socket.rs` the only file that names the redis crate.
+//! One connection to one Redis: this and `link/` are all that names the redis crate.
 //!
 //! A call sends all its commands, then reads all replies, all against one deadline. A time-out or a
 //! broken connection drops the connection, because what came next on it would be the answer to
 //! something else.
 
+mod socket;
+
 use super::parse;
-use super::socket::Socket;
 use crate::config::{Config, secret};
 use crate::error::{Error, Result};
 use crate::sys::time;
 use redis::{Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, Value};
+use socket::Socket;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -7,7 +7,6 @@
 mod link;
 mod parse;
 mod range;
-mod socket;
 mod view;
 
 use super::keys;
