@@ -480,6 +480,27 @@ impl Consumer {
         }
     }
 
+    /// The next offsets of these shards' partitions, in one round trip. An error when one of them
+    /// has no leader.
+    pub fn ends(&self, shards: &[ShardId], wait: Duration) -> Result<Vec<(ShardId, Offset)>> {
+        let doing = "ask for the ends of";
+        let mut list = TopicPartitionList::new();
+        for shard in shards {
+            list.add_partition_offset(&self.topic, shard.0 as i32, Place::End)
+                .map_err(|why| self.error(doing, why))?;
+        }
+        let found =
+            self.inner.offsets_for_times(list, wait).map_err(|why| self.error(doing, why))?;
+        let mut ends = Vec::new();
+        for elem in found.elements() {
+            elem.error().map_err(|why| self.error(doing, why))?;
+            if let Place::Offset(end) = elem.offset() {
+                ends.push((ShardId(elem.partition() as u32), Offset(end)));
+            }
+        }
+        Ok(ends)
+    }
+
     /// Lowest and next offset of a shard's partition.
     pub fn watermarks(&self, shard: ShardId, wait: Duration) -> Result<(Offset, Offset)> {
         let (low, high) = self

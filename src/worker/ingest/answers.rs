@@ -14,8 +14,7 @@ use crate::segment::{Offset, ShardId};
 use crate::sys::time;
 use std::time::Duration;
 
-/// Partitions that are asked for their end in one look, and how long one may take.
-const ENDS_PER_LOOK: usize = 8;
+/// How long a look at the ends may take: nothing is read meanwhile, and brokers may be far away.
 pub(super) const ENDS_WAIT: Duration = Duration::from_millis(500);
 
 /// Without an answer for so long, Kafka is said to be away.
@@ -93,27 +92,46 @@ impl Desk<'_> {
         }
     }
 
-    /// Asks some partitions for their ends, in turn, so that the lag can be told. Of a topic that
-    /// is missing or denied there is nothing to be told.
+    /// Asks for the ends of the partitions, so that the lag can be told: for all of them in one
+    /// question, whatever their number. Of a topic that is missing or denied there is nothing to be
+    /// told.
     pub(super) fn look_at_ends(&mut self, consumer: &Consumer, now: Duration) {
         let may_ask = |shard: &&Shard| shard.ask_at <= now;
-        let mut ids: Vec<ShardId> =
+        let ids: Vec<ShardId> =
             self.shards.values().filter(may_ask).map(|shard| shard.id).collect();
         let refused = self.is_said(&[State::NoTopic, State::Denied]);
         if ids.is_empty() || refused || !self.kafka_backoff.is_over(now) {
             return;
         }
-        let first = self.asked_ends % ids.len();
-        self.asked_ends = first + ENDS_PER_LOOK;
-        ids.rotate_left(first);
-        for id in ids.into_iter().take(ENDS_PER_LOOK) {
+        if self.suspects > 0 {
+            return self.look_at_suspects(consumer, &ids, now);
+        }
+        match consumer.ends(&ids, ENDS_WAIT) {
+            Ok(ends) => {
+                ends.into_iter().for_each(|(id, end)| self.note_end(id, end));
+                self.kafka_answers();
+            }
+            Err(_) if consumer.answers(ENDS_WAIT) => self.suspects = ids.len(),
+            Err(error) => self.unanswered(&error),
+        }
+    }
+
+    /// One of the partitions had no answer, which left all without: they are asked one by one until
+    /// it is found, a few in each look.
+    fn look_at_suspects(&mut self, consumer: &Consumer, ids: &[ShardId], now: Duration) {
+        while self.suspects > 0 && time::monotonic().saturating_sub(now) < ENDS_WAIT {
             self.berth.beat();
+            self.suspects -= 1;
+            let id = ids[self.suspects % ids.len()];
             match consumer.watermarks(id, ENDS_WAIT) {
                 Ok((_, end)) => self.note_end(id, end),
-                Err(error) => match self.blame(consumer, id, error) {
-                    Ok(()) => return,
-                    Err(error) => return self.unanswered(&error),
-                },
+                Err(error) => {
+                    self.suspects = 0;
+                    if let Err(error) = self.blame(consumer, id, error) {
+                        self.unanswered(&error);
+                    }
+                    return;
+                }
             }
         }
         self.kafka_answers();

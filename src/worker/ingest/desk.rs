@@ -61,8 +61,8 @@ pub struct Desk<'a> {
     pub(super) map_room: usize,
     pub(super) maps: Maps<'a>,
     pub(super) retention_checked: bool,
-    /// Which partition is asked for its end next.
-    pub(super) asked_ends: usize,
+    /// Partitions that are still to be asked one by one for their ends.
+    pub(super) suspects: usize,
     /// Since when questions for ends fail.
     pub(super) unanswered_since: Option<Duration>,
     /// What is said to be wrong with Kafka.
@@ -103,7 +103,7 @@ impl<'a> Desk<'a> {
             map_room: metadata::MAP_MAX,
             maps: Maps::default(),
             retention_checked: false,
-            asked_ends: 0,
+            suspects: 0,
             unanswered_since: None,
             kafka_troubles: Vec::new(),
             refused_at: Duration::ZERO,
