@@ -14,8 +14,9 @@ use crate::segment::{Offset, ShardId};
 use crate::sys::time;
 use std::time::Duration;
 
-/// How long a look at the ends may take: nothing is read meanwhile, and brokers may be far away.
-pub(super) const ENDS_WAIT: Duration = Duration::from_millis(500);
+/// How long a look at the ends may take: nothing is read meanwhile, and brokers may be far away. A
+/// turn with two such waits is not late yet.
+pub(super) const ENDS_WAIT: Duration = Duration::from_millis(300);
 
 /// Without an answer for so long, Kafka is said to be away.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
