@@ -249,7 +249,13 @@ impl Sink {
         while self.acknowledged < self.next {
             if Instant::now() > deadline {
                 let left = self.next - self.acknowledged;
-                return Err(Error::temporary(format!("{left} messages are not acknowledged")));
+                return Err(Error::temporary(format!(
+                    "{left} of {} messages for topic {} are not acknowledged after {} s; check \
+                     bootstrap-servers, and that the topic is there",
+                    self.next,
+                    self.topic,
+                    FLUSH_MAX.as_secs()
+                )));
             }
             self.serve(Duration::from_millis(20))?;
         }

@@ -4,7 +4,7 @@
 //! the asked depth, or chains; a trace may go on in a second project. In which order the spans
 //! leave is a matter of its own.
 
-use super::text::{Told, invalid, write_span};
+use super::text::{Time, Told, invalid, write_span};
 use std::collections::BTreeMap;
 
 /// How long a trace of the overlapping order lasts, log-uniform between these.
@@ -182,21 +182,26 @@ impl Generator {
 
     fn make_trace(&mut self) {
         let trace = self.new_trace();
-        // Ids and depths of the segment's spans so far: every parent is among them.
-        let mut tree: Vec<(u64, u64)> = Vec::new();
+        // Event time of the message that leaves next.
+        let start_ms = self.shape.start_ms as f64 + self.made as f64 * self.shape.step_ms;
+        // Ids, depths and times of the segment's spans so far: every parent is among them.
+        let mut tree: Vec<(u64, u64, Time)> = Vec::new();
         let mut project = trace.project;
         for nth in 0..trace.spans {
             let id = self.random.bits();
             let turns = trace.is_split && nth == trace.spans / 2 && nth > 0;
             let parent = choose_parent(&mut self.random, &tree, &trace, self.shape.depth);
             let depth = parent.map_or(0, |at| tree[at].1 + 1);
+            let time = match parent {
+                Some(at) => Time::within(&mut self.random, tree[at].2),
+                None => Time::of_root(&mut self.random, start_ms),
+            };
             let parent = parent.map(|at| tree[at].0);
             if turns {
                 project += self.shape.projects;
                 tree.clear();
             }
-            tree.push((id, if turns { 0 } else { depth }));
-            let start = self.made as f64 * self.shape.step_ms + nth as f64;
+            tree.push((id, if turns { 0 } else { depth }, time));
             let span = write_span(
                 &mut self.random,
                 &Told {
@@ -206,7 +211,7 @@ impl Generator {
                     parent,
                     is_segment: parent.is_none() || turns,
                     segment: trace.with_segment_id.then_some(tree[0].0),
-                    start_ms: self.shape.start_ms as f64 + start,
+                    time,
                 },
             );
             let place = self.place(&trace, nth);
@@ -282,7 +287,7 @@ impl Generator {
 /// The first span is the root; the others hang under any that is not too deep.
 fn choose_parent(
     random: &mut Random,
-    tree: &[(u64, u64)],
+    tree: &[(u64, u64, Time)],
     trace: &Trace,
     depth: u64,
 ) -> Option<usize> {
@@ -312,7 +317,7 @@ impl Iterator for Generator {
 mod tests {
     use super::*;
     use crate::segment::span::{Validate, parse};
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     #[test]
     fn a_seed_gives_the_same_spans_and_another_seed_others() {
@@ -347,6 +352,27 @@ mod tests {
         assert_eq!(ids.len(), parsed.len());
         assert!(parsed.iter().all(|span| ids.contains(&(&span.trace_id, &span.attach))));
         assert_eq!(parsed.iter().filter(|span| span.is_segment_span).count(), 100);
+    }
+
+    #[test]
+    fn no_child_is_longer_than_its_parent() {
+        let shape = Shape { split: 0.5, chains: 0.2, ..Shape::default() };
+        let made = Generator::new(shape)
+            .map(|made| serde_json::from_str::<serde_json::Value>(&made.payload).expect("JSON"));
+        let made: Vec<_> = made.collect();
+        let time = |span: &serde_json::Value| {
+            ["start_timestamp", "end_timestamp"].map(|name| span[name].as_f64().expect("a time"))
+        };
+        let times: HashMap<String, _> =
+            made.iter().map(|span| (span["span_id"].to_string(), time(span))).collect();
+        let mut children = 0;
+        for span in &made {
+            let Some([from, to]) = times.get(&span["parent_span_id"].to_string()) else { continue };
+            let [start, end] = time(span);
+            assert!(*from <= start && start <= end && end <= *to, "{span}");
+            children += 1;
+        }
+        assert!(children > 500, "{children} children");
     }
 
     #[test]

@@ -19,14 +19,33 @@ pub struct Told<'t> {
     pub is_segment: bool,
     /// Written as `sentry.segment.id`.
     pub segment: Option<u64>,
+    pub time: Time,
+}
+
+/// When a span began, and how long it lasted.
+#[derive(Clone, Copy)]
+pub struct Time {
     pub start_ms: f64,
+    pub lasts_ms: f64,
+}
+
+impl Time {
+    pub fn of_root(random: &mut Random, start_ms: f64) -> Time {
+        Time { start_ms, lasts_ms: 100.0 + random.below(900) as f64 }
+    }
+
+    /// In the midst of its parent's.
+    pub fn within(random: &mut Random, parent: Time) -> Time {
+        let lasts_ms = parent.lasts_ms * random.below(900) as f64 / 1000.0;
+        Time { start_ms: parent.start_ms + (parent.lasts_ms - lasts_ms) / 2.0, lasts_ms }
+    }
 }
 
 /// The span as JSON.
 pub fn write_span(random: &mut Random, told: &Told<'_>) -> String {
-    let Told { project, trace_id, id, parent, is_segment, segment, start_ms } = *told;
-    let start = start_ms / 1000.0;
-    let end = start + random.below(900) as f64 / 1000.0;
+    let Told { project, trace_id, id, parent, is_segment, segment, time } = *told;
+    let start = time.start_ms / 1000.0;
+    let end = start + time.lasts_ms / 1000.0;
     let operation = random.pick(&OPERATIONS);
     let route = random.pick(&ROUTES);
     let mut text = String::with_capacity(1300);
