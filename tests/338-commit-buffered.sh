@@ -1,6 +1,7 @@
 #!/bin/sh
 # With commit = buffered the lag is small at once, a restart loses nothing, and the loss of Redis
-# loses what was buffered and no more; the start warns of a retention that is too short.
+# loses what was buffered and no more; the start warns of a retention that is too short, and of
+# topics that are not there.
 # kafka: apache
 . "$(dirname "$0")/lib/common.sh"
 
@@ -12,7 +13,7 @@ for part in 1 2 3; do generate --traces 100 --seed $((880 + part)) >"$TMP/in.$pa
 
 # buffer PART: it is all in the buffer, and the group has no lag though nothing is delivered.
 buffer() {
-    start_spanbufd --commit buffered --timeout 300 --root-timeout 300
+    start_spanbufd --commit buffered --timeout 300 --root-timeout 300 --dead-letter-topic "no-$ID"
     produce "$IN" <"$TMP/in.$1" >/dev/null
     wait_until 30 board_says 'total("read")' "$(wc -l <"$TMP/in.$1")"
     wait_until 10 no_lag
@@ -30,6 +31,8 @@ assert all(row["metadata"] == "spanbufd/1 buffered %d" % row["high"] for row in 
 buffer 1
 grep -q "topic $IN keeps messages for 660 s (retention.ms), and the floor may be 900 s old \
 (max-segment-age 600 s" "$TMP/log" || fail "no word of a retention that is too short"
+grep -q "topic no-$ID (dead-letter-topic) is not there" "$TMP/log" || fail "no word of the topic"
+! grep "(output-topic) is not there" "$TMP/log" || fail "the output topic is there"
 stop_spanbufd
 start_spanbufd --commit buffered --timeout 1 --root-timeout 1
 wait_until 30 all_out "$TMP/in.1"

@@ -280,6 +280,14 @@ impl Consumer {
         self.inner.fetch_metadata(Some(&self.topic), wait).is_ok()
     }
 
+    /// Whether brokers say that there is no such topic. Asking does not create it, unless the user
+    /// wants that (`allow.auto.create.topics`).
+    pub fn lacks(&self, topic: &str, wait: Duration) -> bool {
+        let Ok(metadata) = self.inner.fetch_metadata(Some(topic), wait) else { return false };
+        let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        metadata.topics().iter().any(|topic| topic.error() == Some(unknown))
+    }
+
     /// The next thing that happened, waiting at most `wait`.
     pub fn poll(&self, wait: Duration) -> Option<Event<'_>> {
         if let Some(queued) = self.queued() {

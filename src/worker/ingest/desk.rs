@@ -60,7 +60,7 @@ pub struct Desk<'a> {
     /// Bytes of an offset map that brokers take with a commit; less once one was refused.
     pub(super) map_room: usize,
     pub(super) maps: Maps<'a>,
-    pub(super) retention_checked: bool,
+    pub(super) topics_checked: bool,
     /// Partitions that are still to be asked one by one for their ends.
     pub(super) suspects: usize,
     /// Since when questions for ends fail.
@@ -102,7 +102,7 @@ impl<'a> Desk<'a> {
             memory_short: false,
             map_room: metadata::MAP_MAX,
             maps: Maps::default(),
-            retention_checked: false,
+            topics_checked: false,
             suspects: 0,
             unanswered_since: None,
             kafka_troubles: Vec::new(),

@@ -99,8 +99,7 @@ impl Desk<'_> {
         }
         let identity = self.identity(consumer)?;
         self.berth.beat();
-        self.check_retention();
-        self.berth.beat();
+        self.check_topics(consumer);
         let committed = consumer.committed(wanted, KAFKA_WAIT)?;
         self.berth.beat();
         if !self.has_records(&committed) {
@@ -200,11 +199,28 @@ impl Desk<'_> {
         }
     }
 
-    /// Once: whether Kafka keeps what would have to be read again. Not knowing is no trouble.
-    fn check_retention(&mut self) {
-        if std::mem::replace(&mut self.retention_checked, true) {
+    /// Once: what would be a trouble much later. Not knowing is no trouble.
+    fn check_topics(&mut self, consumer: &Consumer) {
+        if std::mem::replace(&mut self.topics_checked, true) {
             return;
         }
+        self.check_retention();
+        self.berth.beat();
+        let output = ("output-topic", Some(&self.config.output_topic));
+        let letters = ("dead-letter-topic", self.config.dead_letter_topic.as_ref());
+        for (option, topic) in [output, letters] {
+            if let Some(topic) = topic.filter(|topic| consumer.lacks(topic, KAFKA_WAIT)) {
+                log::warn!(
+                    "topic {topic} ({option}) is not there: what is meant for it waits in Redis; \
+                     create it, unless the brokers do so at the first message"
+                );
+            }
+            self.berth.beat();
+        }
+    }
+
+    /// Whether Kafka keeps what would have to be read again.
+    fn check_retention(&self) {
         let config = self.config;
         let needed = config.max_segment_age + config.timeout.max(config.root_timeout);
         match admin::input_retention(config, KAFKA_WAIT) {
