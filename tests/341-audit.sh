@@ -19,7 +19,10 @@ everything() {
 
 start_redis
 start_kafka 2
-finds 0 'it was never read'
+finds 0 "nothing is committed and namespace $ID of Redis has no life of it: it was never read"
+broker=$BOOTSTRAP BOOTSTRAP=127.0.0.1:1
+finds 3 'bootstrap-servers = 127.0.0.1:1: cannot ask'
+BOOTSTRAP=$broker
 generate --traces 20 --seed 71 >"$TMP/in"
 count=$(wc -l <"$TMP/in")
 start_spanbufd --timeout 600 --root-timeout 600
@@ -47,6 +50,9 @@ audited
 [ "$(redis_cli ttl "$ID:{0}:p")" -le 1000 ] || fail "audit renewed a time to live"
 [ "$(everything)" = "$before" ] || fail "audit changed a key"
 
+NAMESPACE=elsewhere
+finds 0 'namespace elsewhere of Redis has no life of it; one will begin at the floor, 0'
+NAMESPACE=
 GROUP=another
 finds 1 'belong to topic'
 GROUP=$ID

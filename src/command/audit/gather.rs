@@ -33,7 +33,10 @@ pub fn all(config: &Config) -> Result<Vec<Finding>> {
     // Never dropped: that may wait for brokers that do not answer.
     let consumer = std::mem::ManuallyDrop::new(Consumer::create(config, HOST, 0)?);
     let mut store = RedisStore::open_to_look(config)?;
-    let partitions: BTreeSet<ShardId> = consumer.partitions(KAFKA_WAIT)?.into_iter().collect();
+    let partitions = consumer
+        .partitions(KAFKA_WAIT)
+        .map_err(|why| why.context(format!("bootstrap-servers = {}", config.bootstrap_servers)))?;
+    let partitions: BTreeSet<ShardId> = partitions.into_iter().collect();
     let Some(cluster) = consumer.cluster_id(KAFKA_WAIT) else {
         return Err(Error::temporary("no broker has answered"));
     };
@@ -59,7 +62,9 @@ pub fn all(config: &Config) -> Result<Vec<Finding>> {
         let committed = committed.get(&shard).copied().flatten();
         let orphans = orphans(&mut store, shard, keys, taken.as_ref())?;
         let stray = keys.has_lists && taken.is_none();
-        let evidence = Evidence { shard, range, committed, taken, batches, orphans, stray };
+        let namespace = config.namespace.clone();
+        let evidence =
+            Evidence { shard, range, committed, taken, batches, orphans, stray, namespace };
         findings.push(judge(&evidence, &identity, config.limits()));
     }
     Ok(findings)

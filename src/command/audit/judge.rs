@@ -32,6 +32,8 @@ pub struct Evidence {
     pub orphans: Vec<Orphan>,
     /// Lists without a life.
     pub stray: bool,
+    /// Where in Redis was looked.
+    pub namespace: String,
 }
 
 /// A half-open range of offsets.
@@ -99,9 +101,15 @@ pub fn judge(evidence: &Evidence, ours: &Identity, limits: Limits) -> Finding {
 }
 
 fn nothing_there(evidence: &Evidence) -> String {
+    let namespace = &evidence.namespace;
     match evidence.committed {
-        Some(floor) => format!("Redis has no life of it; one will begin at the floor, {floor}"),
-        None => "nothing is committed and Redis has no life of it: it was never read".to_owned(),
+        Some(floor) => format!(
+            "namespace {namespace} of Redis has no life of it; one will begin at the floor, {floor}"
+        ),
+        None => format!(
+            "nothing is committed and namespace {namespace} of Redis has no life of it: it was \
+             never read"
+        ),
     }
 }
 

@@ -52,6 +52,7 @@ fn evidence() -> Evidence {
         batches: vec![Ok(header())],
         orphans: Vec::new(),
         stray: false,
+        namespace: "spanbuf".to_owned(),
     }
 }
 
