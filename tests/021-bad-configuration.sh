@@ -51,6 +51,10 @@ bad 'group-id = "x"'                  'leave them out'
 bad 'kafka = linger.ms'               'PROP=VALUE'
 bad 'kafka = enable.auto.commit=true' 'not yours to set'
 bad 'kafka = group.id=x'              'use the option group-id'
+bad 'kafka = sokcet.timeout.ms=5'     'kafka sokcet.timeout.ms is refused by librdkafka'
+bad 'kafka-producer = linger.ms=soon' 'kafka-producer linger.ms is refused by librdkafka'
+bad 'kafka = sasl.pasword=hunter2'    'kafka sasl.pasword is refused by librdkafka'
+if grep hunter2 "$TMP/err"; then fail "a password with a misspelt name is shown"; fi
 bad 'kafka-consumer = auto.offset.reset=latest' 'use the option start-from'
 
 # Two options that contradict each other; the other one may be a default.

@@ -17,6 +17,7 @@ wrong() {
 
 wrong 'no command is given' "Try 'spanbufd --help'."
 wrong 'unknown command chekc; did you mean check?' "Try 'spanbufd --help'." chekc
+wrong 'unknown command chekc; did you mean check?' "Try 'spanbufd --help'." help chekc
 wrong 'unknown option --json' "Try 'spanbufd --help'." --json
 hint="Try 'spanbufd check --help'."
 wrong 'unknown option --root-timout; did you mean --root-timeout?' "$hint" check --root-timout 5

@@ -19,8 +19,9 @@ pub mod reload;
 pub mod run;
 pub mod status;
 
-use crate::config::{self, Accepts, Loaded, nearest};
+use crate::config::{self, Accepts, Loaded, Setting, nearest};
 use crate::error::{Error, Result};
+use crate::kafka;
 use getopts::Options;
 use out::Out;
 use std::ffi::OsString;
@@ -43,7 +44,7 @@ const COMMANDS: &[Row] = &[
     Row { name: "reload", run: reload::run, help: "have a running daemon read its configuration" },
     Row { name: "assemble", run: assemble::run, help: "spans on standard input to segments" },
     Row { name: "generate", run: generate::run, help: "make spans for tests and benchmarks" },
-    Row { name: "demo", run: demo::run, help: "show it all at work, with nothing installed" },
+    Row { name: "demo", run: demo::run, help: "show it all at work; needs a redis-server only" },
 ];
 
 /// What a subcommand says of itself.
@@ -80,6 +81,7 @@ fn dispatch(args: &[String]) -> i32 {
     match first.as_str() {
         "-h" | "--help" => print(&general_help()),
         "-V" | "--version" => print(&version()),
+        "help" => help(rest),
         option if option.starts_with('-') => {
             let what = format!("unknown option {option}; options stand behind the command");
             fail(&Error::usage(what), "")
@@ -91,6 +93,15 @@ fn dispatch(args: &[String]) -> i32 {
                 fail(&Error::usage(format!("unknown command {name}{hint}")), "")
             }
         },
+    }
+}
+
+/// `help` and `help COMMAND`, as many programs have them.
+fn help(args: &[String]) -> i32 {
+    let asked = "--help".to_owned();
+    match args.first() {
+        Some(command) => dispatch(&[command.clone(), asked]),
+        None => dispatch(&[asked]),
     }
 }
 
@@ -113,10 +124,25 @@ pub fn perform(
 /// and the file that `--config` names. `run` calls it again to reload.
 pub fn load(spec: &Spec, own: Options, args: &[String]) -> Result<Loaded> {
     let loaded = config::load(args, own, spec.accepts, environment(std::env::vars_os())?)?;
+    judge_properties(&loaded.settings)?;
     match loaded.matches.free.get(spec.free_max) {
         Some(extra) => Err(Error::usage(format!("unexpected argument {extra:?}"))),
         None => Ok(loaded),
     }
+}
+
+/// librdkafka judges its own properties, one by one, so that each is known with its place.
+fn judge_properties(settings: &[Setting]) -> Result<()> {
+    for Setting { row, value, origin } in settings {
+        let Some((name, text)) = value.split_once('=').filter(|_| row.kind.is_repeatable()) else {
+            continue;
+        };
+        if let Some(why) = kafka::refuses(name, text) {
+            // The value is not repeated: it may be a password whose name is misspelt.
+            return Err(Error::config(format!("{origin}: {} {name} {why}", row.name)));
+        }
+    }
+    Ok(())
 }
 
 /// What is not UTF-8 is none of ours, or a mistake.
@@ -145,8 +171,27 @@ fn asks_for_help(args: &[String]) -> bool {
 fn help_of(spec: &Spec, mut own: Options) -> String {
     own.optflag("h", "help", "show this help");
     config::add_options(&mut own, spec.accepts);
-    let brief = format!("Usage: spanbufd {} {}\n\n{}", spec.name, spec.synopsis, spec.about);
+    let about = wrapped(spec.about);
+    let brief = format!("Usage: spanbufd {} {}\n\n{about}", spec.name, spec.synopsis);
     own.usage(&brief)
+}
+
+/// Lines of at most 79 letters, as the options below have them.
+fn wrapped(text: &str) -> String {
+    let mut wrapped = String::new();
+    let mut width = 0;
+    for word in text.split_whitespace() {
+        let letters = word.chars().count();
+        let fits = width + 1 + letters < 80;
+        match width {
+            0 => {}
+            _ if fits => wrapped.push(' '),
+            _ => wrapped.push('\n'),
+        }
+        width = if width > 0 && fits { width + 1 + letters } else { letters };
+        wrapped.push_str(word);
+    }
+    wrapped
 }
 
 fn general_help() -> String {
@@ -170,7 +215,7 @@ fn general_help() -> String {
 }
 
 fn version() -> String {
-    format!("spanbufd {} (librdkafka {})", env!("CARGO_PKG_VERSION"), crate::kafka::version())
+    format!("spanbufd {} (librdkafka {})", env!("CARGO_PKG_VERSION"), kafka::version())
 }
 
 fn print(text: &str) -> i32 {
@@ -211,6 +256,15 @@ mod tests {
         assert_eq!(read("OTHER").ok(), Some(Vec::new()));
         let why = read("SPANBUFD_GROUP_ID").err().map(|why| (why.exit_status(), why.to_string()));
         assert_eq!(why, Some((78, "environment SPANBUFD_GROUP_ID: is not UTF-8".to_owned())));
+    }
+
+    #[test]
+    fn lines_of_help_end_at_the_width_of_a_screen() {
+        for about in [audit::SPEC.about, redrive::SPEC.about, demo::SPEC.about, ""] {
+            let text = wrapped(about);
+            assert!(text.lines().all(|line| line.len() < 80 && line.trim() == line), "{text}");
+            assert_eq!(words(&text), words(about));
+        }
     }
 
     #[test]

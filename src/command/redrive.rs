@@ -39,7 +39,7 @@ const SHOWN: u64 = 10;
 /// Ours are not the message's own.
 const OUR_HEADERS: &str = "spanbufd-";
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "redrive",
     synopsis: "[--dry-run] [--again] [OPTION]...",
     about: "Puts dead letters that parse by now, as validate has it, back into the input topic \

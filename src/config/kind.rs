@@ -6,6 +6,7 @@
 use super::value::{self, Parsed};
 use super::{Config, Flushers, StartFrom, secret};
 use crate::segment::batch::Compression;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -151,8 +152,9 @@ impl Kind {
     }
 
     /// What stands for the value in `--help`.
-    pub fn placeholder(&self) -> &'static str {
-        match self {
+    pub fn placeholder(&self) -> Cow<'static, str> {
+        let word = match self {
+            Kind::Choice { words, .. } => return words.join("|").into(),
             Kind::Text(_) | Kind::Name(_) => "NAME",
             Kind::Servers(_) => "HOST:PORT,...",
             Kind::Topic(_) | Kind::OptionalTopic(_) => "TOPIC",
@@ -167,8 +169,8 @@ impl Kind {
             Kind::Size(_) => "BYTES",
             Kind::Seconds(_) => "SECONDS",
             Kind::Millis(_) => "MS",
-            Kind::Choice { .. } => "WORD",
-        }
+        };
+        word.into()
     }
 }
 

@@ -88,7 +88,7 @@ pub fn add_options(options: &mut Options, accepts: Accepts) {
     }
     options.optopt("c", "config", "configuration file (default: none)", "PATH");
     for row in table::TABLE.iter().filter(|row| accepts.has(row.name)) {
-        options.optmulti("", row.name, &row.description(), row.kind.placeholder());
+        options.optmulti("", row.name, &row.description(), &row.kind.placeholder());
     }
 }
 

@@ -134,7 +134,7 @@ pub static TABLE: &[Row] = &[
     row("kafka-producer", kind!(Properties kafka_producer), "", Reload,
         "librdkafka property for the producer; may be repeated"),
     row("commit", COMMIT, "flushed", Reload,
-        "what is committed: the flushed or the buffered"),
+        "what is committed: what is delivered or in Redis"),
     row("commit-interval", kind!(Seconds commit_interval 10, HOUR), "1", Reload,
         "time between two commits of the floor"),
     row("offset-map-topic", kind!(OptionalTopic offset_map_topic), "spanbufd-offset-maps", Reload,
@@ -165,7 +165,7 @@ pub static TABLE: &[Row] = &[
     row("max-batch-time-ms", kind!(Millis max_batch_time 1, 60_000), "100", Reload,
         "time that a batch may wait to fill"),
     row("validate", VALIDATE, "strict", Reload,
-        "fields of a span that are checked: strict or ids"),
+        "fields of a span that are checked"),
     row("compression", kind!(Compression compression), "zstd:1", Reload,
         "compression of what is buffered"),
 
@@ -202,9 +202,9 @@ pub static TABLE: &[Row] = &[
     row("restart-window", kind!(Seconds restart_window 1_000, 7 * DAY), "600", Reload,
         "time over which restarts are counted"),
     row("log-level", LOG_LEVEL, "info", Reload,
-        "off, error, warn, info, debug or trace"),
+        "least grave lines that are logged"),
     row("log-format", LOG_FORMAT, "auto", Restart,
-        "form of log lines: auto, text or journal"),
+        "form of log lines"),
 ];
 
 /// The row of that name.

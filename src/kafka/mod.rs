@@ -29,6 +29,11 @@ pub fn check(config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// Why librdkafka does not take a property of the user's, behind "PROP "; opens nothing.
+pub fn refuses(name: &str, value: &str) -> Option<String> {
+    settings::refuses(name, value)
+}
+
 /// The version of librdkafka that is linked in.
 pub fn version() -> String {
     rdkafka::util::get_rdkafka_version().1

@@ -5,6 +5,7 @@
 
 use crate::config::Config;
 use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
 
 /// Longer than any host name of Linux; Kafka's limit for the whole is 249.
 const HOST_CHARS_MAX: usize = 64;
@@ -109,6 +110,14 @@ pub fn admin(config: &Config) -> ClientConfig {
     let mut settings = common(config, "admin", 0);
     users(&mut settings, &[&config.kafka]);
     settings
+}
+
+/// Why a property is not taken, whatever the others are.
+pub fn refuses(name: &str, value: &str) -> Option<String> {
+    match ClientConfig::new().set(name, value).create_native_config().err()? {
+        KafkaError::ClientConfig(_, why, _, _) => Some(format!("is refused by librdkafka: {why}")),
+        other => Some(format!("is refused by librdkafka: {other}")),
+    }
 }
 
 fn common(config: &Config, kind: &str, worker: usize) -> ClientConfig {

@@ -20,7 +20,7 @@ const CANNOT_TELL: i32 = 3;
 /// Ranges and segments listed of one shard, unless `--limit` says otherwise.
 const LIMIT: usize = 10;
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "audit",
     synopsis: "[--json] [--limit N] [--trace ID] [OPTION]...",
     about: "Explains the books of every shard from Kafka and Redis, and changes nothing. Exit \
@@ -40,7 +40,7 @@ pub struct Choice {
 pub fn run(args: &[String]) -> i32 {
     let mut own = getopts::Options::new();
     own.optflag("", "json", "print one JSON object");
-    own.optopt("", "limit", "ranges and segments listed of a shard (10)", "N");
+    own.optopt("", "limit", "ranges and segments listed of a shard (default: 10)", "N");
     own.optopt("", "trace", "list the open segments of this trace alone", "ID");
     perform(&SPEC, own, args, audit)
 }

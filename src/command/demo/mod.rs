@@ -46,7 +46,7 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 /// One turn of the demo's loop.
 const TURN: Duration = Duration::from_millis(20);
 
-const SPEC: Spec = Spec {
+pub(super) const SPEC: Spec = Spec {
     name: "demo",
     synopsis: "[--duration SECONDS] [--seed N]",
     about: "Runs the daemon against a private redis-server and a mock of Kafka, shows what it \
