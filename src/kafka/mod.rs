@@ -13,6 +13,7 @@ pub mod map_topic;
 pub mod metadata;
 pub mod mock;
 pub mod producer;
+mod questions;
 mod settings;
 pub mod tap;
 pub mod trouble;
