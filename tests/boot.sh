@@ -52,7 +52,8 @@ install_needs() {
 fetch_base() {
     [ ! -e "$BASE" ] || return 0
     mkdir -p "$(dirname "$BASE")"
-    mmdebstrap --variant=minbase --include=systemd-sysv,dbus,udev,redis-server,libssl3,zlib1g \
+    mmdebstrap --format=tar --variant=minbase \
+        --include=systemd-sysv,dbus,udev,redis-server,libssl3,zlib1g \
         --include=procps,python3,kmod,linux-image-cloud-amd64,initramfs-tools,zstd \
         bookworm "$BASE.new"
     mv "$BASE.new" "$BASE"
@@ -70,7 +71,7 @@ packages() {
 # root FOLDER OUTPUT: the base system with a service that runs the steps and powers off.
 root() {
     mkdir "$1"
-    tar -x -C "$1" --exclude='./dev/*' -f "$BASE"
+    tar -x -C "$1" --exclude='./dev/*' -f "$BASE" || return 1
     mkdir "$1/boot-test"
     cp "$WORK/one.deb" "$WORK/two.deb" "$1/boot-test/"
     cp tests/lib/check.py tests/boot/inside.sh "$1/boot-test/"
@@ -122,7 +123,7 @@ start_kafka() {
 }
 
 container() {
-    root "$WORK/root" file:/boot-test/out
+    root "$WORK/root" file:/boot-test/out || return 1
     if start_kafka; then
         cp "$WORK/kafka/tls.env" "$WORK/kafka/ca.pem" "$WORK/root/boot-test/"
     fi
@@ -137,7 +138,7 @@ container() {
 }
 
 machine() {
-    root "$WORK/disk" tty
+    root "$WORK/disk" tty || return 1
     sed -i 's#^StandardOutput=tty#&\nTTYPath=/dev/ttyS1#' \
         "$WORK/disk/etc/systemd/system/boot-test.service"
     echo '/dev/vda / ext4 defaults 0 1' >"$WORK/disk/etc/fstab"
