@@ -1,5 +1,5 @@
-# The bounds of spanbufd-design(7), Memory, and what the processes had at most. All in MiB.
-# Sourced by the tests that ask.
+# The bounds by the formulas of spanbufd-design(7), Memory, and what the processes had at most. All
+# in MiB. Sourced by the tests that ask.
 # shellcheck shell=sh
 
 # What a message of the input and two seconds of it in the index have at most, in these tests.
@@ -7,14 +7,16 @@ MESSAGE_MIB=1 TWO_SECONDS_MIB=16
 # max-segment-bytes; a test that sets it says so here.
 SEGMENT_MIB=10
 
+# formula KIND: as the page has it.
+formula() { sed -n "s/^$1  *\(32 + .*)\)  .*/\1/p" "$ROOT/man/spanbufd-design.7" | head -n 1; }
+
 # bound KIND SHARDS INDEX: with the default batches (4 MiB) and messages read ahead (16 MiB).
 bound() {
+    b=4 m=$MESSAGE_MIB n=$2 i=$3 s=$SEGMENT_MIB
     case $1 in
         supervisor) echo 24 ;;
-        ingest) echo $((32 + 2 * 16 + $2 * 4 * (4 + MESSAGE_MIB))) ;;
-        flusher)
-            echo $((32 + $3 + TWO_SECONDS_MIB + 8 + 16 + 8 + 5 * (SEGMENT_MIB + 4)))
-            ;;
+        ingest) echo $(($(formula ingest))) ;;
+        flusher) echo $(($(formula flusher) + TWO_SECONDS_MIB)) ;;
     esac
 }
 
