@@ -79,6 +79,8 @@ words! {
     StartedMs "started" "ms" Supervisor gauge "monotonic time of the last fork";
     Restarts "restarts" "count" Supervisor counter "replacements of a dead worker";
     FailedStarts "failed_starts" "count" Supervisor counter "forks that failed";
+    LeaveBy "leave_by" "ms" Supervisor gauge
+        "monotonic time at which it is killed because it was asked to leave; 0 it was not";
     LastExit "last_exit" "status" Supervisor gauge "wait status of the last death, plus one";
     BeatMs "heartbeat" "ms" Own gauge "monotonic time of the last turn";
     MovedMs "progress" "ms" Own gauge "monotonic time when work last got done";

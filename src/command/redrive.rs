@@ -176,7 +176,7 @@ impl Reader {
     fn commit(&self, moved: Moved) -> Result<()> {
         let commit = |(shard, offset)| (shard, offset, String::new());
         let commits: Vec<(ShardId, Offset, String)> = moved.into_iter().map(commit).collect();
-        if commits.is_empty() { Ok(()) } else { self.consumer.commit(&commits, true) }
+        if commits.is_empty() { Ok(()) } else { self.consumer.commit_now(&commits, KAFKA_WAIT) }
     }
 }
 

@@ -11,12 +11,10 @@ use super::trouble::Trouble;
 use crate::config::{Config, StartFrom};
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
-use crate::sys::{commit, metadata};
+use crate::sys::metadata;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
-};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
@@ -107,7 +105,7 @@ pub(super) struct Context {
     queue: Mutex<VecDeque<Queued>>,
     chatter: Chatter,
     /// Commits that were answered; they are answered in their order.
-    answered: AtomicU64,
+    pub(super) answered: AtomicU64,
     /// What the client said of the error that the poll under way is about to return.
     reason: Mutex<String>,
 }
@@ -210,8 +208,8 @@ pub struct Consumer {
     pub(super) client_id: String,
     pub(super) start_from: StartFrom,
     revocation: RefCell<Revocation>,
-    /// Commits that were sent and not waited for.
-    commits: Cell<u64>,
+    /// Commits that were sent.
+    pub(super) commits: Cell<u64>,
 }
 
 impl Consumer {
@@ -429,30 +427,6 @@ impl Consumer {
             found.push((shard, committed));
         }
         Ok(found)
-    }
-
-    /// Commits offsets with metadata. `wait`: synchronous (at start and stop).
-    pub fn commit(&self, commits: &[(ShardId, Offset, String)], wait: bool) -> Result<()> {
-        let mut list = TopicPartitionList::new();
-        for (shard, offset, metadata) in commits {
-            let mut elem = list.add_partition(&self.topic, shard.0 as i32);
-            elem.set_offset(Place::Offset(offset.0))
-                .map_err(|why| self.error("name an offset of", why))?;
-            elem.set_metadata(metadata);
-        }
-        if wait {
-            let done = self.inner.commit(&list, CommitMode::Sync);
-            return done.map_err(|why| self.error("commit in", why));
-        }
-        let sent = commit::send(&self.inner, &list);
-        sent.map_err(|code| self.error("commit in", KafkaError::ConsumerCommit(code)))?;
-        self.commits.set(self.commits.get() + 1);
-        Ok(())
-    }
-
-    /// The number of the last commit that was not waited for; its answer carries it.
-    pub fn last_commit(&self) -> u64 {
-        self.commits.get()
     }
 
     fn list(&self, shards: &[ShardId]) -> TopicPartitionList {

@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod chatter;
+mod commit;
 pub mod consumer;
 mod farewell;
 pub mod map_topic;

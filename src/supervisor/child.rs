@@ -114,6 +114,7 @@ impl Child {
         for word in [
             WorkerWord::BeatMs,
             WorkerWord::MovedMs,
+            WorkerWord::LeaveBy,
             WorkerWord::WaitingFor,
             WorkerWord::InFlightBytes,
             WorkerWord::IndexBytes,
@@ -159,8 +160,9 @@ impl Child {
         self.slot(board).set(WorkerWord::State, WorkerState::Killed as u64);
     }
 
-    /// Asks the worker to leave in order.
-    pub fn ask_to_leave(&mut self, now: Duration) {
+    /// Asks the worker to leave in order, and lets it know how long it may take.
+    pub fn ask_to_leave(&mut self, board: &Board, now: Duration, within: Duration) {
+        self.slot(board).set(WorkerWord::LeaveBy, (now + within).as_millis() as u64);
         self.signal(Send::Terminate);
         self.leaving_since.get_or_insert(now);
     }

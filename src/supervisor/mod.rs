@@ -248,7 +248,7 @@ impl<'b> Supervisor<'b> {
             match policy::decide(&facts, &self.limits) {
                 Decision::Leave => {}
                 Decision::Start => child.start(self.board, now),
-                Decision::Retire => child.ask_to_leave(now),
+                Decision::Retire => child.ask_to_leave(self.board, now, self.limits.leave),
                 Decision::Kill(hung) => {
                     log::warn!("{} {}: killing it", child.name(), reason(hung));
                     child.kill(self.board, now);

@@ -232,7 +232,7 @@ impl Supervisor<'_> {
                 let child = &mut self.children[at];
                 *under_way = Some((at, child.pid));
                 if child.pid.is_some() {
-                    child.ask_to_leave(now);
+                    child.ask_to_leave(self.board, now, self.limits.leave);
                 }
             }
             (None, To::TheNew) => self.finish(now),

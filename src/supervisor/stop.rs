@@ -20,7 +20,7 @@ impl Supervisor<'_> {
         self.board.daemon().set(DaemonWord::State, DaemonState::Stopping as u64);
         log::info!("stopping {} workers", self.running());
         for child in &mut self.children {
-            child.ask_to_leave(begun);
+            child.ask_to_leave(self.board, begun, self.limits.shutdown);
         }
         let in_order = self.wait_for_all(begun + self.limits.shutdown, true);
         let stragglers = self.kill_stragglers();

@@ -16,11 +16,18 @@ pub use repeats::Repeats;
 
 use crate::board::words::{DaemonWord, Kind, WaitingFor, WorkerWord};
 use crate::board::{Board, WorkerSlot};
+use crate::config::Config;
 use crate::error::Kind as ErrorKind;
 use crate::sys::{memory, process, signal, time};
+use std::time::Duration;
 
 /// Paused for memory, a shard goes on when the use has fallen this much below the limit.
 pub const HYSTERESIS_PERCENT: u64 = 5;
+
+/// Of the time that a worker has for its end: what its shards may take, and after what it has to be
+/// gone, before the supervisor kills it.
+pub const LEAVING_SHARE: f64 = 0.8;
+pub const GONE_SHARE: f64 = 0.95;
 
 /// A worker is taken before the supervisor when memory runs out.
 const OOM_SCORE: i32 = 500;
@@ -45,6 +52,15 @@ impl<'a> Berth<'a> {
     /// Whether to wind down: this worker was asked to, or the whole daemon does.
     pub fn stopping(&self) -> bool {
         signal::stop_requested() || self.board.stopping()
+    }
+
+    /// What is left, for one who was asked to stop, until the supervisor kills. Somebody else may
+    /// have asked, who kills nobody.
+    pub fn time_to_leave(&self, config: &Config) -> Duration {
+        match self.slot().get(WorkerWord::LeaveBy) {
+            0 => config.shutdown_timeout.min(config.rebalance_timeout),
+            by => Duration::from_millis(by).saturating_sub(time::monotonic()),
+        }
     }
 
     /// The loop turned. Once a turn, work or no work (P3).
@@ -115,5 +131,29 @@ pub fn exit_status(result: crate::error::Result<()>) -> i32 {
                 kind => kind as i32,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::Shape;
+
+    #[test]
+    fn a_worker_has_until_it_is_killed_whoever_asked_it() {
+        let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 1 });
+        let berth = Berth::new(&board, Kind::Ingest, 0);
+        let seconds = Duration::from_secs;
+        let config = Config {
+            shutdown_timeout: seconds(30),
+            rebalance_timeout: seconds(20),
+            ..Config::default()
+        };
+        assert_eq!(berth.time_to_leave(&config), seconds(20));
+        berth.slot().set(WorkerWord::LeaveBy, now_ms() + 100_000);
+        let left = berth.time_to_leave(&config);
+        assert!(left > seconds(90) && left <= seconds(100), "{left:?}");
+        berth.slot().set(WorkerWord::LeaveBy, 1);
+        assert_eq!(berth.time_to_leave(&config), Duration::ZERO);
     }
 }

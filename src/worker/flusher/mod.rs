@@ -31,7 +31,7 @@ use crate::segment::index::DueSegment;
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
 use crate::sys::time;
-use crate::worker::{Backoff, Berth, HYSTERESIS_PERCENT, Repeats, exit_status};
+use crate::worker::{Backoff, Berth, HYSTERESIS_PERCENT, LEAVING_SHARE, Repeats, exit_status};
 use flight::Flights;
 use held::Held;
 use round::Round;
@@ -180,12 +180,10 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         made_room_at: Duration::ZERO,
         rebuilds: 0,
     });
-    loop {
+    while !berth.stopping() {
         flusher.turn()?;
-        if berth.stopping() && flusher.held.is_empty() {
-            return Ok(());
-        }
     }
+    flusher.leave()
 }
 
 struct Flusher<'a> {
@@ -224,6 +222,27 @@ impl Flusher<'_> {
         self.look_at_kafka(time::monotonic());
         self.desk.troubles.tell(time::monotonic());
         self.desk.producer.mend()
+    }
+
+    /// The ordered end: what is in flight lands and is settled. An output that does not answer is
+    /// not waited for longer than the supervisor waits for us.
+    fn leave(&mut self) -> Result<()> {
+        let within = self.desk.berth.time_to_leave(self.desk.config).mul_f64(LEAVING_SHARE);
+        let until = time::monotonic() + within;
+        loop {
+            self.turn()?;
+            if self.held.is_empty() {
+                return Ok(());
+            }
+            if time::monotonic() >= until {
+                log::warn!(
+                    "leaving with {} bytes in flight that Kafka has not acknowledged: whoever \
+                     takes their shards next delivers them, perhaps again",
+                    self.flights.bytes()
+                );
+                return Ok(());
+            }
+        }
     }
 
     fn work_at(&self) -> Duration {

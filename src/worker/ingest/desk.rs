@@ -6,7 +6,7 @@
 use super::append::AppendBound;
 use super::maps::Maps;
 use super::pressure::Memory;
-use super::shard::{Phase, Shard, Taken};
+use super::shard::{LastCommit, Phase, Shard, Taken};
 use super::strays::Strays;
 use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor};
 use crate::board::{OwnershipRow, ShardSlot};
@@ -19,7 +19,7 @@ use crate::segment::ShardId;
 use crate::store::Identity;
 use crate::store::redis::RedisStore;
 use crate::sys::time;
-use crate::worker::{Backoff, Berth, Repeats, phase};
+use crate::worker::{Backoff, Berth, GONE_SHARE, LEAVING_SHARE, Repeats, phase};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -31,6 +31,10 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
 pub(super) const HOLDER_GRACE: Duration = Duration::from_secs(1);
+
+/// A shard that leaves waits so long for the answer to its last commit. Without it the next owner
+/// reads from an older floor, and the store knows what came of that.
+const LAST_COMMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// Bound of one question to Kafka.
 pub(super) const KAFKA_WAIT: Duration = Duration::from_secs(2);
@@ -52,6 +56,8 @@ pub struct Desk<'a> {
     stopping: bool,
     /// When a leaving shard is given up on: `rebalance-timeout` after the revocation.
     leave_by: Duration,
+    /// When a worker that ends has to be gone; `None` for one that was not asked to.
+    gone_by: Option<Duration>,
     pub(super) store_backoff: Backoff,
     pub(super) kafka_backoff: Backoff,
     pub(super) troubles: Repeats,
@@ -95,6 +101,7 @@ impl<'a> Desk<'a> {
             commit_pause: config.commit_interval,
             stopping: false,
             leave_by: Duration::ZERO,
+            gone_by: None,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
             troubles: Repeats::new(),
@@ -174,11 +181,17 @@ impl<'a> Desk<'a> {
     /// group, and the group would wait for it until its session times out.
     pub fn stop(&mut self) {
         self.stopping = true;
-        let whole_daemon = self.berth.board.stopping();
-        self.leave_by = time::monotonic() + leave_within(self.config, whole_daemon);
+        let (now, within) = (time::monotonic(), self.berth.time_to_leave(self.config));
+        self.leave_by = now + within.mul_f64(LEAVING_SHARE);
+        self.gone_by = Some(now + within.mul_f64(GONE_SHARE));
         for shard in self.shards.values_mut() {
             shard.phase = Phase::Leaving;
         }
+    }
+
+    /// How long saying good-bye may take, `most` at most.
+    pub fn farewell_within(&self, most: Duration) -> Duration {
+        self.gone_by.map_or(most, |by| by.saturating_sub(time::monotonic()).min(most))
     }
 
     fn disown(&mut self, id: ShardId) {
@@ -240,9 +253,10 @@ impl<'a> Desk<'a> {
             self.berth.beat();
             self.look_at_memory();
             self.berth.beat();
-            self.look_at_ends(consumer, now);
-            self.compare_ranges(consumer)?;
-            self.look_at_troubles(consumer, now);
+            // At the end there is no time for questions that a broker may leave unanswered.
+            if !self.stopping {
+                self.ask_kafka(consumer, now)?;
+            }
             self.troubles.tell(time::monotonic());
         }
         if now.saturating_sub(self.committed_at) >= self.commit_pause {
@@ -250,6 +264,13 @@ impl<'a> Desk<'a> {
             self.commit(consumer, false)?;
         }
         self.finish_leaving(consumer, now)
+    }
+
+    fn ask_kafka(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
+        self.look_at_ends(consumer, now);
+        self.compare_ranges(consumer)?;
+        self.look_at_troubles(consumer, now);
+        Ok(())
     }
 
     fn note_holders(&mut self, now: Duration) {
@@ -290,10 +311,31 @@ impl<'a> Desk<'a> {
 
     // --- giving back ---
 
-    /// A leaving shard goes when its batch is written and its flusher has let go.
+    /// A leaving shard goes when its batch is written, its flusher has let go, and the group has
+    /// answered its last commit.
     fn finish_leaving(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
         let late = now >= self.leave_by;
-        let mut gone = Vec::new();
+        let done = self.done(late);
+        if done.is_empty() {
+            return Ok(());
+        }
+        self.commit_last(consumer, &done, now)?;
+        let goes = |id: &ShardId| {
+            let last = self.shards.get(id).and_then(|shard| shard.last_commit);
+            let waits = |last: LastCommit| now < last.until && !consumer.has_answered(last.number);
+            late || !last.is_some_and(waits)
+        };
+        let gone: Vec<ShardId> = done.into_iter().filter(goes).collect();
+        for &id in &gone {
+            self.disown(id);
+        }
+        if self.stopping || gone.is_empty() { Ok(()) } else { consumer.give_back(&gone) }
+    }
+
+    /// The leaving shards that wait for nothing but their last commit; asks the flushers of the
+    /// others to let go.
+    fn done(&self, late: bool) -> Vec<ShardId> {
+        let mut done = Vec::new();
         for shard in self.shards.values().filter(|shard| shard.phase == Phase::Leaving) {
             let written = shard.pending.is_none() && !shard.has_draft();
             let written = written || shard.alone.is_stopped();
@@ -303,17 +345,27 @@ impl<'a> Desk<'a> {
             }
             let free = self.slot(shard.id).holder().is_none();
             if (written && free) || late {
-                gone.push(shard.id);
+                done.push(shard.id);
             }
         }
-        if gone.is_empty() {
+        done
+    }
+
+    /// Commits what these shards have still to say, once.
+    fn commit_last(&mut self, consumer: &Consumer, done: &[ShardId], now: Duration) -> Result<()> {
+        let is_new = |id| self.shards.get(id).is_some_and(|shard| shard.last_commit.is_none());
+        if !done.iter().any(is_new) {
             return Ok(());
         }
         self.commit(consumer, true)?;
-        for &id in &gone {
-            self.disown(id);
+        // With nothing more to say it is the one before that matters.
+        let last = LastCommit { number: consumer.last_commit(), until: now + LAST_COMMIT_WAIT };
+        for id in done {
+            if let Some(shard) = self.shards.get_mut(id) {
+                shard.last_commit.get_or_insert(last);
+            }
         }
-        if self.stopping { Ok(()) } else { consumer.give_back(&gone) }
+        Ok(())
     }
 
     // --- the board ---
@@ -361,32 +413,4 @@ impl<'a> Desk<'a> {
 fn list(shards: &[ShardId]) -> String {
     let names: Vec<String> = shards.iter().map(ShardId::to_string).collect();
     names.join(",")
-}
-
-/// The time for leaving everything: the supervisor kills at the whole of shutdown-timeout, and one
-/// that is only replaced already at rebalance-timeout.
-fn leave_within(config: &Config, whole_daemon: bool) -> Duration {
-    let most = match whole_daemon {
-        true => config.shutdown_timeout,
-        false => config.shutdown_timeout.min(config.rebalance_timeout),
-    };
-    most.mul_f64(0.8)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_leaves_before_it_is_killed_whatever_ends_it() {
-        let config = |shutdown, rebalance| Config {
-            shutdown_timeout: Duration::from_secs(shutdown),
-            rebalance_timeout: Duration::from_secs(rebalance),
-            ..Config::default()
-        };
-        let within = |config, whole| leave_within(&config, whole).as_secs();
-        assert_eq!(within(config(100, 10), true), 80);
-        assert_eq!(within(config(100, 10), false), 8);
-        assert_eq!(within(config(10, 100), false), 8);
-    }
 }

@@ -80,7 +80,7 @@ impl Desk<'_> {
         log::info!("the group begins, with {} partitions", all.len());
         let commits: Vec<(ShardId, Offset, String)> =
             all.iter().map(|id| (*id, Offset(0), begin())).collect();
-        consumer.commit(&commits, true)
+        consumer.commit_now(&commits, KAFKA_WAIT)
     }
 
     fn wait_for_begin<'i>(&mut self, ids: impl Iterator<Item = &'i ShardId>) {
@@ -116,7 +116,7 @@ impl Desk<'_> {
             beginning
         };
         let note = Note::Floor { map: Vec::new(), mark: None };
-        consumer.commit(&[(id, offset, metadata::print(&note, offset))], true)?;
+        consumer.commit_now(&[(id, offset, metadata::print(&note, offset))], KAFKA_WAIT)?;
         Ok(Start::first(offset))
     }
 }

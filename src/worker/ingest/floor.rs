@@ -86,8 +86,9 @@ impl Next {
 }
 
 impl Desk<'_> {
-    /// Commits what has changed. Floors only grow, and never pass what is read.
-    pub(super) fn commit(&mut self, consumer: &Consumer, wait: bool) -> Result<()> {
+    /// Commits what has changed. Floors only grow, and never pass what is read. `last`: for shards
+    /// that leave, so that their maps are written first.
+    pub(super) fn commit(&mut self, consumer: &Consumer, last: bool) -> Result<()> {
         self.note_written(Duration::ZERO);
         let began = time::monotonic();
         let (board, room) = (self.berth.board, self.map_room);
@@ -98,18 +99,16 @@ impl Desk<'_> {
         if commits.is_empty() {
             return Ok(());
         }
-        self.write_records(consumer, &commits, wait)?;
+        self.write_records(consumer, &commits, last)?;
         let said: Vec<(ShardId, Offset, String)> =
             commits.iter().map(|next| (next.id, next.offset, self.text(next))).collect();
-        if let Err(error) = consumer.commit(&said, wait) {
+        if let Err(error) = consumer.commit(&said) {
             self.troubles.warn(COMMITTING, &error);
             return Ok(());
         }
         let number = consumer.last_commit();
         for next in commits {
-            if !wait {
-                self.asked(next.id, number);
-            }
+            self.asked(next.id, number);
             self.committed(next);
         }
         Ok(())

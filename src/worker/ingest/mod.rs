@@ -38,8 +38,8 @@ use std::time::Duration;
 /// The longest wait for a message: bounds how stale the clock on the board gets.
 const POLL_WAIT: Duration = Duration::from_millis(10);
 
-/// How long leaving the group may take.
-const CLOSE_WAIT: Duration = Duration::from_secs(3);
+/// How long leaving the group may take, and closing the client as well.
+const FAREWELL_WAIT: Duration = Duration::from_secs(3);
 
 /// Messages taken in one turn before the drafts are looked at again.
 const MESSAGES_PER_TURN: usize = 10_000;
@@ -57,9 +57,9 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
     let ended = work(&consumer, &mut desk);
     // A worker that is replaced comes back under its name; only the daemon's end may be for good.
     if config.leave_on_stop && berth.board.stopping() {
-        consumer.leave(CLOSE_WAIT);
+        consumer.leave(desk.farewell_within(FAREWELL_WAIT));
     }
-    consumer.close(CLOSE_WAIT);
+    consumer.close(desk.farewell_within(FAREWELL_WAIT));
     ended
 }
 

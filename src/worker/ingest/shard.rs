@@ -70,6 +70,8 @@ pub struct Shard {
     pub left: Option<Left>,
     /// Another flusher took it in the store, and the group has not said yet whose it is.
     pub contest: Option<Contest>,
+    /// What it still waits for when it leaves and all else is done.
+    pub last_commit: Option<LastCommit>,
     /// When a flusher last held the shard (monotonic).
     pub held_at: Duration,
     /// Why it may not be read now, if it may not.
@@ -101,6 +103,14 @@ pub struct Left {
     pub position: Offset,
     /// When that was noticed (monotonic).
     pub at: Duration,
+}
+
+/// The last commit of a shard that leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct LastCommit {
+    pub number: u64,
+    /// It is waited for until then (monotonic).
+    pub until: Duration,
 }
 
 /// An append with what it adds to the shard's counters once it counts.
@@ -135,6 +145,7 @@ impl Shard {
             known: OffsetMap::default(),
             left: None,
             contest: None,
+            last_commit: None,
             held_at: now,
             hold: Some(Paused::NoHolder),
             pressure: Pressure::default(),
