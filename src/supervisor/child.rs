@@ -108,6 +108,12 @@ impl Child {
         self.pid.is_some() && self.healthy_since.is_some() && self.killed_at.is_none()
     }
 
+    /// How old a worker is that has not shown a sign of health.
+    pub fn starting_for(&self, now: Duration) -> Option<Duration> {
+        let starts = self.pid.is_some() && self.healthy_since.is_none() && self.killed_at.is_none();
+        starts.then(|| now.saturating_sub(self.born))
+    }
+
     /// Forks the worker. Either all books say that it runs, or none does.
     pub fn start(&mut self, board: &Board, now: Duration) {
         let slot = self.slot(board);

@@ -32,9 +32,6 @@ use systemd::Systemd;
 /// The loop looks at everything this often; deaths and signals wake it at once.
 const TICK: Duration = Duration::from_millis(50);
 
-/// The same while a worker starts: its first sign of health is seen soon.
-const TICK_STARTING: Duration = Duration::from_millis(5);
-
 /// A turn this late means that this process did not run: heartbeats count from now.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -187,9 +184,11 @@ impl<'b> Supervisor<'b> {
         now
     }
 
+    /// While a worker starts, its first sign of health is seen soon.
     fn tick(&self) -> Duration {
-        let starts = |child: &Child| child.pid.is_some() && !child.is_healthy();
-        if self.children.iter().any(starts) { TICK_STARTING } else { TICK }
+        let now = time::monotonic();
+        let ages = self.children.iter().filter_map(|child| child.starting_for(now));
+        ages.map(policy::look_again).min().map_or(TICK, |pause| pause.min(TICK))
     }
 
     fn wait(&mut self, timeout: Duration) -> Result<Arrived> {

@@ -116,6 +116,12 @@ pub fn backoff(restarts: u32, dice: f64) -> Duration {
     full.min(Duration::from_secs(30)).mul_f64(1.0 - 0.25 * dice.clamp(0.0, 1.0))
 }
 
+/// When to look again for the first sign of health of a worker of that age: the older it is, the
+/// less a moment matters.
+pub fn look_again(age: Duration) -> Duration {
+    (age / 8).max(Duration::from_millis(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,5 +227,11 @@ mod tests {
         assert_eq!(leaving(30 * SECOND), Decision::Leave);
         assert_eq!(leaving(31 * SECOND), Decision::Kill(Hung::WouldNotLeave));
         assert_eq!(decision(Facts { wanted: false, ..DEAD }), Decision::Leave);
+    }
+
+    #[test]
+    fn a_first_sign_is_looked_for_all_the_time_at_first_and_seldom_later() {
+        let ms = |age| look_again(Duration::from_millis(age)).as_millis();
+        assert_eq!([0, 8, 16, 400].map(ms), [1, 1, 2, 50]);
     }
 }

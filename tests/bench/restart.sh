@@ -19,7 +19,7 @@ export SPANBUFD TESTKIT
 start_redis
 start_kafka 4
 start_spanbufd --flusher-processes 2 --max-shards 16 --timeout 3600 --root-timeout 3600 \
-    --max-segment-age 7200 --restart-window 1 --max-restarts 100000
+    --max-segment-age 7200 --redis-ttl 20000 --restart-window 1 --max-restarts 100000
 generate --traces 1000 --seed 67 >"$TMP/in"
 produce "$IN" <"$TMP/in" >/dev/null
 wait_until 30 board_says 'total("open_spans"), d["health"]' "($(wc -l <"$TMP/in"), 'healthy')"
