@@ -6,21 +6,12 @@
 
 start_kafka
 tell_mock down
-python3 -c '
-import socket, sys
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.bind(sys.argv[1])
-while True:
-    print(s.recv(4096).decode().replace("\n", " "), flush=True)' "$TMP/notify" >>"$TMP/told" &
-started $!
-wait_until 10 test -S "$TMP/notify"
-told() { grep -Eq -- "$1" "$TMP/told"; }
+hear_notify
 petted() { grep -c '^WATCHDOG=1$' "$TMP/told"; }
 more_than() { [ "$(petted)" -gt "$1" ]; }
 
 echo 'max-batch-size = 900' >"$TMP/conf"
-NOTIFY_SOCKET=$TMP/notify WATCHDOG_USEC=1000000
-export NOTIFY_SOCKET WATCHDOG_USEC
+export WATCHDOG_USEC=1000000
 start_spanbufd --config "$TMP/conf" --flusher-processes 2 --shutdown-timeout 20
 # Neither Kafka nor Redis is there, and that is no reason not to be ready.
 wait_until 20 told '^READY=1$'

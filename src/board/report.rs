@@ -59,6 +59,7 @@ pub fn flaws(board: &Board, now: Duration) -> Vec<String> {
         flaws.push(format!("the daemon is {}", daemon.state().name()));
     }
     flaws.extend(workers(board).filter_map(|worker| worker.flaw(now)));
+    flaws.extend(workers(board).filter_map(|worker| worker.unserved(board.max_shards())));
     flaws.extend(shards(board).filter_map(|shard| shard.flaw(now)));
     flaws
 }
@@ -88,6 +89,17 @@ impl Worker<'_> {
             WorkerState::Healthy => Some(format!("{name} waits for {}", waits.name())),
             state => Some(format!("{name} is {}", state.name())),
         }
+    }
+
+    fn unserved(&self, max_shards: u32) -> Option<String> {
+        let (name, count) = (self.name(), self.slot.get(WorkerWord::Unserved));
+        let text = || {
+            format!(
+                "{name} does not consume {count} partitions, whose numbers are {max_shards} or \
+                 more: set max-shards to the number of partitions and restart"
+            )
+        };
+        (count > 0).then(text)
     }
 
     fn age_of(&self, word: WorkerWord, now: Duration) -> Option<Duration> {

@@ -91,6 +91,8 @@ words! {
     IndexBytes "index" "bytes" Own gauge "memory of its indexes";
     Generation "generation" "count" Own gauge "configuration generation it runs with";
     Producers "producers" "count" Own counter "producers that failed for good and were replaced";
+    Unserved "unserved" "partitions" Own gauge
+        "partitions of its that are not consumed: their numbers are max-shards or more";
 }
 
 words! {

@@ -124,6 +124,7 @@ impl Child {
             WorkerWord::WaitingFor,
             WorkerWord::InFlightBytes,
             WorkerWord::IndexBytes,
+            WorkerWord::Unserved,
         ] {
             // The slot's own writer is reaped, or was never born.
             slot.set(word, 0);

@@ -279,6 +279,10 @@ impl<'b> Supervisor<'b> {
         if let Some(reason) = self.waiting_for() {
             line.push_str(&format!(", waiting for {}", reason.name()));
         }
+        let unserved = self.unserved();
+        if unserved > 0 {
+            line.push_str(&format!(", {unserved} partitions beyond max-shards are not consumed"));
+        }
         if self.reload.refused {
             line.push_str(", the last reload was refused");
         }
@@ -286,6 +290,12 @@ impl<'b> Supervisor<'b> {
         if !self.beyond_help {
             self.systemd.pet(now);
         }
+    }
+
+    /// Partitions for which the board has no room.
+    fn unserved(&self) -> u64 {
+        let slots = self.children.iter().map(|child| child.slot(self.board));
+        slots.map(|slot| slot.get(WorkerWord::Unserved)).sum()
     }
 
     /// The first thing that a worker waits for.

@@ -155,6 +155,20 @@ board_says() { [ "$(board "$1")" = "$2" ] || { board "$1"; return 1; }; }
 said() { grep -c -- "$1" "$TMP/log" || true; }
 says() { [ "$(said "$1")" -gt "${2:-0}" ]; }
 
+# hear_notify: stands in for systemd from now on; told PATTERN: what the daemon has told it.
+hear_notify() {
+    python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+while True:
+    print(s.recv(4096).decode().replace("\n", " "), flush=True)' "$TMP/notify" >>"$TMP/told" &
+    started $!
+    wait_until 10 test -S "$TMP/notify"
+    export NOTIFY_SOCKET="$TMP/notify"
+}
+told() { grep -Eq -- "$1" "$TMP/told"; }
+
 # consumed TOPIC FILE: everything that the topic holds now.
 consumed() { consume "$1" >"$2" 2>"$2.err" || { cat "$2.err"; return 1; }; }
 

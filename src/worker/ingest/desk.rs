@@ -8,7 +8,7 @@ use super::maps::Maps;
 use super::pressure::Memory;
 use super::shard::{LastCommit, Phase, Shard, Taken};
 use super::strays::Strays;
-use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor};
+use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor, WorkerWord};
 use crate::board::{OwnershipRow, ShardSlot};
 use crate::config::Config;
 use crate::error::Result;
@@ -20,7 +20,7 @@ use crate::store::Identity;
 use crate::store::redis::RedisStore;
 use crate::sys::time;
 use crate::worker::{Backoff, Berth, GONE_SHARE, LEAVING_SHARE, Repeats, phase};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often store and board are compared with what we believe, also when idle (P6).
@@ -44,6 +44,8 @@ pub struct Desk<'a> {
     pub berth: &'a Berth<'a>,
     pub(super) store: RedisStore,
     pub(super) shards: BTreeMap<ShardId, Shard>,
+    /// Assigned as well, and without a slot on the board.
+    unserved: BTreeSet<ShardId>,
     pub(super) identity: Option<Identity>,
     /// Counts assignments, so that readers of the board can tell the newest.
     generation: u64,
@@ -93,6 +95,7 @@ impl<'a> Desk<'a> {
             berth,
             store,
             shards: BTreeMap::new(),
+            unserved: BTreeSet::new(),
             identity: None,
             generation: 0,
             turned_at: time::monotonic(),
@@ -141,6 +144,7 @@ impl<'a> Desk<'a> {
                      raise max-shards and restart",
                     self.berth.board.max_shards()
                 );
+                self.unserved.insert(id);
                 continue;
             };
             row.set(OwnershipWord::Wanted, 1);
@@ -156,6 +160,7 @@ impl<'a> Desk<'a> {
 
     /// The group wants shards back, or has taken them away.
     pub fn revoked(&mut self, consumer: &Consumer, shards: &[ShardId], lost: bool) -> Result<()> {
+        self.unserved.retain(|id| !shards.contains(id));
         if lost {
             log::warn!("lost {} shards to the group: {}", shards.len(), list(shards));
             for &id in shards {
@@ -388,6 +393,7 @@ impl<'a> Desk<'a> {
             };
             slot.pause(pause, now.as_millis() as u64);
         }
+        self.berth.slot().set(WorkerWord::Unserved, self.unserved.len() as u64);
         let kafka = !self.kafka_troubles.is_empty() || self.kafka_backoff.is_failing();
         self.berth.waiting_for(match (kafka, self.store_backoff.is_failing()) {
             (false, false) => WaitingFor::Nothing,
