@@ -14,7 +14,7 @@ wait_until 40 board_says 'sorted(x["holder"] for x in s), "ingest/1" in w' '([0,
 # One worker may have all partitions until the group has seen the other: feed until both have read.
 : >"$TMP/in"
 seed=0
-until board_says 'min(w[x]["progress"] for x in ("ingest/0", "ingest/1")) > 0' True; do
+until board_says 'all(w[x]["progress"] for x in ("ingest/0", "ingest/1"))' True; do
     [ "$seed" -lt 20 ] || fail "one of the ingest workers reads nothing"
     seed=$((seed + 1))
     generate --traces 50 --seed "$seed" >"$TMP/part"

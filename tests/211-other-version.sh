@@ -18,6 +18,8 @@ printf 'another!' | version
 expect_status 3 "$SPANBUFD" status --instance "$INSTANCE"
 grep -q 'another version' "$TMP/answer" || fail "status does not say why it cannot tell"
 expect_status 3 "$SPANBUFD" status --instance "$INSTANCE" --json
+expect_status 3 "$SPANBUFD" reload --instance "$INSTANCE"
+grep -q 'another version' "$TMP/answer" || fail "reload does not say why it cannot tell"
 start_spanbufd
 ended 78
 grep -q 'with another version of spanbufd' "$TMP/log" || fail "the start does not say why"

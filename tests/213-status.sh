@@ -1,6 +1,6 @@
 #!/bin/sh
 # Status answers to other users if permitted, and while the supervisor is stuck; its exit status
-# says how things are.
+# says how things are, and its JSON has the names of the manual pages.
 # kafka: mock
 . "$(dirname "$0")/lib/common.sh"
 
@@ -9,6 +9,8 @@ start_kafka
 generate --traces 50 >"$TMP/in"
 expect_status 2 "$SPANBUFD" status --instance "nobody-$ID"
 expect_status 2 "$SPANBUFD" status --json --instance "nobody-$ID"
+expect_status 2 "$SPANBUFD" reload --instance "nobody-$ID"
+grep -q 'is not running' "$TMP/answer" || fail "reload: $(cat "$TMP/answer")"
 start_spanbufd --flusher-processes 2 --timeout 120 --root-timeout 100
 produce "$IN" <"$TMP/in"
 wait_until 20 board_says 'total("open_spans"), d["health"]' "($(wc -l <"$TMP/in"), 'healthy')"
@@ -24,17 +26,55 @@ board_says 'total("position_lag"), total("floor_lag")' "(0, $(wc -l <"$TMP/in"))
 board_says 'all(x["floor_age_ms"] >= 0 and x["index"] > 0 and x["overdue_ms"] < 0
     and x["clock_lag_ms"] is not None for x in s if x["open_spans"])' True || fail "ages"
 
-# Redrawn each second, the second time with the rates of the moment; ends when nobody reads.
-timeout 30 "$SPANBUFD" status --watch --instance "$INSTANCE" | grep -m 1 -q 'a second, now: read' ||
-    fail "--watch shows no rates of the moment"
+# Drawn each second, the second time with the rates of the moment; ends when nobody reads. Only a
+# terminal is told to clear the screen.
+timeout 30 "$SPANBUFD" status --watch --instance "$INSTANCE" | tee "$TMP/watched" |
+    grep -m 1 -q 'a second, now: read' || fail "--watch shows no rates of the moment"
+if grep -q "$(printf '\033')" "$TMP/watched"; then fail "a pipe gets escapes"; fi
+timeout 30 python3 - "$INSTANCE" <<'END' || fail "a terminal gets no escapes"
+import os, pty, subprocess, sys
+terminal, side = pty.openpty()
+command = [os.environ["SPANBUFD"], "status", "--watch", "--instance", sys.argv[1]]
+watch = subprocess.Popen(command, stdout=side)
+seen = b""
+while b"a second, now: read" not in seen:
+    seen += os.read(terminal, 65536)
+watch.kill()
+sys.exit(seen.count(b"\x1b[H\x1b[J") < 2)
+END
+
+"$SPANBUFD" status --json --instance "$INSTANCE" >"$TMP/json"
+python3 - "$ROOT/man" "$TMP/json" <<'END' || fail "names that no manual page has, or a wrong null"
+import json, re, sys
+names = ("spanbufd.8", "spanbufd-design.7")
+pages = "".join(open(f"{sys.argv[1]}/{name}").read() for name in names)
+known = set(re.findall(r"^\.(?:It )?Ql ([a-z0-9_]+)", pages, re.M))
+board = json.load(open(sys.argv[2]))
+names = set(board)
+for row in [board["daemon"], *board["workers"], *board["shards"], board["rates"], board["totals"]]:
+    names |= set(row)
+print("not in the manual pages:", names - known)
+# Nobody has died or delivered, nothing is paused; all else is known.
+rows = [board["daemon"], *board["workers"], *board["shards"]]
+nulls = {name for row in rows for name, value in row.items() if value is None}
+print("null:", nulls)
+never = {"last_exit", "leave_by", "paused_since"}
+never |= {f"lateness_{which}_ms" for which in ("p50", "p99", "max")}
+sys.exit(bool(names - known) or nulls != never)
+END
 
 cp "$SPANBUFD" "$TMP/spanbufd" && chmod 755 "$TMP" "$TMP/spanbufd"
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$TMP/spanbufd" "$@"; }
 expect_status 3 as_nobody status --instance "$INSTANCE"
-grep -q 'Permission denied' "$TMP/answer" || fail "status does not say what it may not read"
+grep -q 'Permission denied.*; be root or ' "$TMP/answer" || fail "status: $(cat "$TMP/answer")"
+expect_status 3 as_nobody reload --instance "$INSTANCE"
+grep -q 'Permission denied.*; be root or ' "$TMP/answer" || fail "reload: $(cat "$TMP/answer")"
 chmod 644 "/dev/shm/spanbufd.$INSTANCE"
 expect_status 0 as_nobody status --instance "$INSTANCE"
 grep -Eq 'flusher/1 .* healthy .*[0-9][KM] ' "$TMP/answer" || fail "nobody sees no memory"
+expect_status 75 as_nobody reload --instance "$INSTANCE"
+grep -q 'cannot signal .*; run it as root or ' "$TMP/answer" || fail "reload: $(cat "$TMP/answer")"
+[ "$(wc -l <"$TMP/answer")" -eq 1 ] || fail "more than one line: $(cat "$TMP/answer")"
 
 kill -STOP "$DAEMON"
 stuck() {

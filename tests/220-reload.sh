@@ -30,6 +30,7 @@ timeout = 2
 log-level = warn
 partitions = 0' >"$TMP/conf"
 expect_status 0 "$SPANBUFD" reload --instance "$INSTANCE"
+[ ! -s "$TMP/answer" ] || fail "a reload that worked has something to say: $(cat "$TMP/answer")"
 grep -q 'partitions has changed: that takes a restart' "$TMP/log" || fail "no word of what waits"
 if grep -q 'INFO .*reloaded: ' "$TMP/log"; then fail "the supervisor keeps its old level"; fi
 board_says 'd["daemon"]["generation"], [x["generation"] for x in w.values()]' '(2, [2, 2, 2])' ||

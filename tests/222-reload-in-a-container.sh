@@ -12,7 +12,7 @@ unshare --pid --fork --mount-proc --kill-child "$SPANBUFD" run --config "$TMP/co
 outer=$!
 started "$outer"
 # It runs, and is process 1.
-wait_until 20 board_says 'd["daemon"]["state"], d["daemon"]["pid"]' '(1, 1)'
+wait_until 20 board_says 'd["daemon"]["state"], d["daemon"]["pid"]' "('running', 1)"
 daemon=$(tr -d ' ' <"/proc/$outer/task/$outer/children")
 
 expect_status 75 "$SPANBUFD" reload --instance "$INSTANCE"

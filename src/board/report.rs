@@ -110,14 +110,13 @@ impl Worker<'_> {
         format!("{}/{}", self.kind.name(), self.number)
     }
 
-    fn last_exit(&self) -> String {
-        match self.slot.get(WorkerWord::LastExit).checked_sub(1) {
-            None => "-".to_string(),
-            Some(status) => match Ended::from_wait(status as i32) {
-                Ended::Exit(status) => format!("status {status}"),
-                Ended::Signal(signal) => format!("signal {signal}"),
-            },
-        }
+    /// `None` for one that has not ended yet.
+    fn last_exit(&self) -> Option<String> {
+        let status = self.slot.get(WorkerWord::LastExit).checked_sub(1)?;
+        Some(match Ended::from_wait(status as i32) {
+            Ended::Exit(status) => format!("status {status}"),
+            Ended::Signal(signal) => format!("signal {signal}"),
+        })
     }
 
     /// Resident memory; `None` where /proc does not say.

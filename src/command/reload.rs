@@ -5,12 +5,14 @@
 //! pid comes from a board that anybody may have made: it is signalled only if board and process
 //! belong to the same user.
 
-use super::{Spec, perform};
+use super::status::{NoBoard, running};
+use super::{Spec, out, perform};
 use crate::board::words::{DaemonWord, ReloadState};
-use crate::board::{self, Board, Found};
+use crate::board::{self, Board};
 use crate::config::{Accepts, Loaded};
 use crate::error::{Error, Result};
 use crate::sys::process;
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the board.
@@ -24,7 +26,8 @@ const SPEC: Spec = Spec {
     name: "reload",
     synopsis: "[OPTION]...",
     about: "Has a running daemon read its configuration again, and waits for the outcome: 0 when \
-            all workers run with it, 78 when it was refused and nothing has changed.",
+            all workers run with it, which it says nothing of, 78 when it was refused and nothing \
+            has changed, 2 when there is no such daemon.",
     accepts: Accepts::Only(&["instance"]),
     free_max: 0,
 };
@@ -34,26 +37,36 @@ pub fn run(args: &[String]) -> i32 {
     perform(&SPEC, getopts::Options::new(), args, reload)
 }
 
+/// Who is not there, or cannot be looked at, has the statuses that `status` has for that.
 fn reload(loaded: &Loaded) -> Result<i32> {
     let instance = &loaded.config.instance;
-    let before = look(instance)?;
+    let before = match running(instance) {
+        Ok(board) => board,
+        Err(none) => return Ok(told(&none)),
+    };
     let begun = before.daemon().get(DaemonWord::Reloads);
     ask(instance, before.daemon().get(DaemonWord::Pid))?;
     let deadline = Instant::now() + RELOAD_MAX;
     while Instant::now() < deadline {
         std::thread::sleep(LOOK);
-        match outcome(&look(instance)?, begun) {
-            Some(true) => return Ok(0),
-            Some(false) => {
+        match running(instance).map(|board| outcome(&board, begun)) {
+            Ok(Some(true)) => return Ok(0),
+            Ok(Some(false)) => {
                 return Err(Error::config(format!(
                     "{instance} refused its configuration and goes on with the old one; its log \
                      says why"
                 )));
             }
-            None => {}
+            Ok(None) => {}
+            Err(none) => return Ok(told(&none)),
         }
     }
     Err(Error::temporary(format!("{instance} is not done after {} s", RELOAD_MAX.as_secs())))
+}
+
+fn told(none: &NoBoard) -> i32 {
+    out::complain(&Error::temporary(&*none.text), SPEC.name);
+    none.status
 }
 
 /// Sends SIGHUP to the supervisor that the board names.
@@ -66,8 +79,13 @@ fn ask(instance: &str, pid: u64) -> Result<()> {
             "the board of {instance} names pid {pid}, which is not its owner's: nothing is sent"
         )));
     }
-    process::hang_up(pid)
-        .map_err(|why| Error::temporary(format!("cannot signal {instance} (pid {pid}): {why}")))
+    process::hang_up(pid).map_err(|why| {
+        let remedy = match why.kind() {
+            ErrorKind::PermissionDenied => "; run it as root or as the daemon's user",
+            _ => "",
+        };
+        Error::temporary(format!("cannot signal {instance} (pid {pid}): {why}{remedy}"))
+    })
 }
 
 /// How a reload ended that was begun later than `begun` reloads: whether all workers run with it,
@@ -80,13 +98,6 @@ fn outcome(board: &Board, begun: u64) -> Option<bool> {
     }
     let over = word(DaemonWord::Reload) == ReloadState::Idle as u64;
     (word(DaemonWord::Reloads) > begun && over).then_some(false)
-}
-
-fn look(instance: &str) -> Result<Board> {
-    match board::find(instance)? {
-        Found::Running(board) => Ok(board),
-        _ => Err(Error::temporary(format!("{instance} is not running"))),
-    }
 }
 
 #[cfg(test)]

@@ -6,15 +6,16 @@
 use super::out::Out;
 use super::{Spec, perform};
 use crate::board::report::{self, Health, Totals};
-use crate::board::{self, Found};
+use crate::board::{self, Board, Found};
 use crate::config::{Accepts, Loaded};
 use crate::error::Result;
 use crate::sys::time;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 const DEGRADED: i32 = 1;
-const NOT_RUNNING: i32 = 2;
-const CANNOT_TELL: i32 = 3;
+pub const NOT_RUNNING: i32 = 2;
+pub const CANNOT_TELL: i32 = 3;
 
 const SPEC: Spec = Spec {
     name: "status",
@@ -35,13 +36,15 @@ pub fn run(args: &[String]) -> i32 {
 
 fn print(loaded: &Loaded) -> Result<i32> {
     let watch = loaded.matches.opt_present("watch");
+    let as_json = loaded.matches.opt_present("json");
+    // A file keeps all that was shown, one below the other.
+    let redraws = watch && !as_json && std::io::stdout().is_terminal();
     let mut out = Out::stdout()?;
     let mut before = None;
     loop {
-        let as_json = loaded.matches.opt_present("json");
         let answer = look(&loaded.config.instance, as_json, before.as_ref());
         before = answer.totals;
-        if watch && !as_json {
+        if redraws {
             // Home, then clear to the end of the screen.
             out.bytes(b"\x1b[H\x1b[J")?;
         }
@@ -49,6 +52,9 @@ fn print(loaded: &Loaded) -> Result<i32> {
         out.flush()?;
         if !watch || out.is_closed() {
             return Ok(answer.status);
+        }
+        if !redraws && !as_json {
+            out.line("")?;
         }
         std::thread::sleep(Duration::from_secs(1));
     }
@@ -64,26 +70,36 @@ pub struct Answer {
 
 /// Looks at one instance; rates count from the look `before`, or else from the daemon's start.
 pub fn look(instance: &str, as_json: bool, before: Option<&Totals>) -> Answer {
-    match board::find(instance) {
-        Ok(Found::Running(board)) => show(&board, as_json, before),
-        Ok(Found::NotRunning) => {
-            other("not running", NOT_RUNNING, &format!("{instance} is not running"), as_json)
-        }
-        Ok(Found::NotReady) => {
-            other("unknown", CANNOT_TELL, &format!("{instance} is just starting"), as_json)
-        }
-        Ok(Found::OtherVersion { theirs, ours }) => {
-            let text = format!(
-                "{instance} runs with another version of spanbufd (board {theirs:016x}, \
-                 this program reads {ours:016x}): use that version's status"
-            );
-            other("unknown", CANNOT_TELL, &text, as_json)
-        }
-        Err(error) => other("unknown", CANNOT_TELL, &error.to_string(), as_json),
+    match running(instance) {
+        Ok(board) => show(&board, as_json, before),
+        Err(none) => other(&none, as_json),
     }
 }
 
-fn show(board: &board::Board, as_json: bool, before: Option<&Totals>) -> Answer {
+/// Why there is no board to look at, with the exit status that says so.
+pub struct NoBoard {
+    pub status: i32,
+    pub text: String,
+}
+
+/// The board of a running instance.
+pub fn running(instance: &str) -> std::result::Result<Board, NoBoard> {
+    let cannot_tell = |text| Err(NoBoard { status: CANNOT_TELL, text });
+    match board::find(instance) {
+        Ok(Found::Running(board)) => Ok(board),
+        Ok(Found::NotRunning) => {
+            Err(NoBoard { status: NOT_RUNNING, text: format!("{instance} is not running") })
+        }
+        Ok(Found::NotReady) => cannot_tell(format!("{instance} is just starting")),
+        Ok(Found::OtherVersion { theirs, ours }) => cannot_tell(format!(
+            "{instance} runs with another version of spanbufd (board {theirs:016x}, this program \
+             reads {ours:016x}): use that version, or restart it with this one"
+        )),
+        Err(error) => cannot_tell(error.to_string()),
+    }
+}
+
+fn show(board: &Board, as_json: bool, before: Option<&Totals>) -> Answer {
     let now = time::monotonic();
     let status = match report::health(board, now) {
         Health::Healthy => 0,
@@ -96,10 +112,11 @@ fn show(board: &board::Board, as_json: bool, before: Option<&Totals>) -> Answer 
     Answer { text, status, totals: Some(Totals::read(board, time::wall_ms())) }
 }
 
-fn other(health: &str, status: i32, text: &str, as_json: bool) -> Answer {
+fn other(none: &NoBoard, as_json: bool) -> Answer {
+    let health = if none.status == NOT_RUNNING { "not running" } else { "unknown" };
     let text = match as_json {
-        true => serde_json::json!({ "health": health, "reason": text }).to_string(),
-        false => text.to_string(),
+        true => serde_json::json!({ "health": health, "reason": none.text }).to_string(),
+        false => none.text.clone(),
     };
-    Answer { text: text + "\n", status, totals: None }
+    Answer { text: text + "\n", status: none.status, totals: None }
 }

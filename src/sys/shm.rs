@@ -7,6 +7,7 @@ use super::cvt;
 use crate::error::{Error, Result};
 use std::ffi::CString;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::MetadataExt;
@@ -69,7 +70,16 @@ fn open(name: &str, flags: libc::c_int) -> Result<Option<File>> {
         // SAFETY: the descriptor was just opened and has no other owner.
         Ok(descriptor) => Ok(Some(unsafe { File::from_raw_fd(descriptor) })),
         Err(why) if why.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        Err(why) => Err(Error::temporary(format!("cannot open shared memory {name}: {why}"))),
+        Err(why) => {
+            let remedy = match why.kind() {
+                ErrorKind::PermissionDenied => format!(
+                    "; be root or the user to whom it belongs, who may let others read it \
+                     (chmod o+r /dev/shm{name})"
+                ),
+                _ => String::new(),
+            };
+            Err(Error::temporary(format!("cannot open shared memory {name}: {why}{remedy}")))
+        }
     }
 }
 

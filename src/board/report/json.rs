@@ -3,7 +3,7 @@
 
 use super::{Shard, Totals, Worker, flaws, health, percentile, shards, workers};
 use crate::board::Board;
-use crate::board::words::{DaemonWord, ShardWord, Word, WorkerWord};
+use crate::board::words::{DaemonWord, ReloadState, ShardWord, Word, WorkerWord};
 use crate::sys::time;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -16,13 +16,21 @@ pub fn json(board: &Board, now: Duration, before: Option<&Totals>) -> String {
         "health": health(board, now).name(),
         "flaws": flaws(board, now),
         "state": board.daemon().state().name(),
-        "daemon": words(DaemonWord::TABLE, |at| board.daemon().word(at)),
+        "daemon": daemon_row(board),
         "workers": workers(board).map(|worker| worker_row(&worker, now)).collect::<Vec<_>>(),
         "shards": shards(board).map(|shard| shard_row(&shard, wall_ms)).collect::<Vec<_>>(),
         "rates": rates(board, &totals, before),
         "totals": totals.counters().collect::<std::collections::BTreeMap<_, _>>(),
     });
     value.to_string()
+}
+
+fn daemon_row(board: &Board) -> Value {
+    let mut row = words(DaemonWord::TABLE, |at| board.daemon().word(at));
+    row.insert("state".into(), board.daemon().state().name().into());
+    let reload = ReloadState::from_word(board.daemon().get(DaemonWord::Reload));
+    row.insert("reload".into(), reload.name().into());
+    Value::Object(row)
 }
 
 fn worker_row(worker: &Worker<'_>, now: Duration) -> Value {
@@ -72,10 +80,12 @@ fn words(table: &[Word], read: impl Fn(usize) -> u64) -> Map<String, Value> {
     table.iter().enumerate().map(row).collect()
 }
 
-/// Undoes the "plus one": readers see offsets, and null for what is not known.
+/// Undoes the "plus one": readers see offsets and times, and null for what is not known or has not
+/// been.
 fn known(word: &Word, value: u64) -> Value {
     match word.unit {
         "offset" | "flusher" => value.checked_sub(1).into(),
+        "ms" => (value > 0).then_some(value).into(),
         "difference" => (value as i64).into(),
         _ => value.into(),
     }

@@ -104,6 +104,16 @@ fn json_shows_offsets_as_they_are() {
     assert_eq!(value["shards"][0]["holder"], 0);
     assert_eq!(value["shards"][0]["position"], Value::Null);
     assert_eq!(value["shards"][0]["floor_age_ms"], Value::Null);
+    for time in ["clock", "paused_since", "floor_time", "next_due"] {
+        assert_eq!(value["shards"][0][time], Value::Null, "{time}");
+    }
+    assert_eq!(value["workers"][0]["heartbeat"], 99_500);
+    assert_eq!(value["workers"][0]["progress"], Value::Null);
+    assert_eq!(value["workers"][0]["last_exit"], Value::Null);
+    assert_eq!(
+        (&value["daemon"]["state"], &value["daemon"]["reload"]),
+        (&"running".into(), &"idle".into())
+    );
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn worker_line(worker: &Worker<'_>, now: Duration) -> String {
         worker.state().name(),
         ms_span(worker.age_of(WorkerWord::StartedMs, now)),
         worker.slot.get(WorkerWord::Restarts),
-        worker.last_exit(),
+        worker.last_exit().unwrap_or("-".to_string()),
         seconds(worker.age_of(WorkerWord::BeatMs, now)),
         ms_span(worker.age_of(WorkerWord::MovedMs, now)),
         bytes(worker.resident_bytes()),
