@@ -2,9 +2,10 @@
 //!
 //! All processes of a daemon share one stream, so a line is formatted whole, kept below
 //! 4 KiB (a pipe takes that much at once), and handed to the kernel in one call. Control
-//! characters are escaped: an event can never look like two. Losing a line is counted and
-//! never an error, also when the reader of the stream has gone. librdkafka's and the redis
-//! crate's messages come the same way, through the `log` facade; so do panics.
+//! characters are escaped: an event can never look like two. Losing a line is never an error,
+//! also when the reader of the stream has gone; the next that gets through says how many.
+//! librdkafka's and the redis crate's messages come the same way, through the `log` facade; so
+//! do panics.
 
 use super::last_lines::LastLines;
 use crate::config::{Config, LogFormat, date};
@@ -27,6 +28,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(100);
 /// The last line found no room.
 static FULL: AtomicBool = AtomicBool::new(false);
 
+/// Lines of this process that nobody could take, and of which nobody has been told.
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 static PROCESS: RwLock<String> = RwLock::new(String::new());
 
@@ -47,7 +49,7 @@ pub fn init(config: &Config) {
             keep(record.level(), line[message..].trim_end());
             buffer.write_all(line.as_bytes())
         })
-        .target(env_logger::Target::Pipe(Box::new(Stderr)))
+        .target(env_logger::Target::Pipe(Box::new(Stderr { journal })))
         .try_init();
     // Only a second call fails, and then the first one's logger goes on.
     let _ = started;
@@ -64,6 +66,8 @@ pub fn set_level(level: log::LevelFilter) {
 pub fn set_process(name: &str) {
     let mut process = PROCESS.write().unwrap_or_else(PoisonError::into_inner);
     *process = name.to_owned();
+    // What the parent lost is the parent's to tell.
+    LOST_LINES.store(0, Ordering::Relaxed);
 }
 
 /// From now on the last lines of this process are also kept there.
@@ -77,11 +81,6 @@ fn keep(level: Level, message: &str) {
     if let Some(last) = last.as_ref() {
         last.keep(&format!("{level} {message}"));
     }
-}
-
-/// Lines of this process that nobody could take.
-pub fn lost_lines() -> u64 {
-    LOST_LINES.load(Ordering::Relaxed)
 }
 
 /// systemd.exec(5): the variable alone proves nothing, it is inherited by every child; only
@@ -166,7 +165,9 @@ impl fmt::Write for Escaping<'_> {
 
 /// Standard error, one write(2) a line, never an error to the caller and never a long wait: a
 /// reader that stands still must not stop a worker, or the supervisor.
-struct Stderr;
+struct Stderr {
+    journal: bool,
+}
 
 impl Stderr {
     /// Waits a moment for room; not again before a line has got through.
@@ -177,23 +178,42 @@ impl Stderr {
         FULL.store(!room, Ordering::Relaxed);
         room
     }
-}
 
-impl Write for Stderr {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if !Stderr::has_room() {
-            LOST_LINES.fetch_add(1, Ordering::Relaxed);
-            return Ok(line.len());
+    /// Hands over one line; says whether the stream took it.
+    fn put(line: &[u8]) -> bool {
+        if !Self::has_room() {
+            return false;
         }
         loop {
             match io::stderr().write(line) {
                 Err(why) if why.kind() == ErrorKind::Interrupted => continue,
-                Ok(written) if written == line.len() => {}
-                // A second write could land inside another process's line.
-                _ => drop(LOST_LINES.fetch_add(1, Ordering::Relaxed)),
+                // A second write of the rest could land inside another process's line.
+                written => return written.is_ok_and(|bytes| bytes == line.len()),
             }
-            return Ok(line.len());
         }
+    }
+
+    /// Says how many lines are missing here.
+    fn tell_lost(&self) {
+        let lost = LOST_LINES.load(Ordering::Relaxed);
+        if lost == 0 {
+            return;
+        }
+        let text = format_args!("{lost} lines are missing here: nobody took them");
+        let record = Record::builder().args(text).level(Level::Warn).target("spanbufd").build();
+        if Self::put(line(self.journal, &record).0.as_bytes()) {
+            LOST_LINES.fetch_sub(lost, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.tell_lost();
+        if !Self::put(line) {
+            LOST_LINES.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
