@@ -1,6 +1,7 @@
 #!/bin/sh
 # The runner: what is only late gets a second try, what is lost gets none; a broker that cannot be
-# had is looked for once; a filter that fits no test is a failure.
+# had is looked for once; a filter that fits no test is a failure. Each test is alone with its
+# processes and its boards.
 # kafka: none
 . "$(dirname "$0")/lib/common.sh"
 
@@ -34,6 +35,12 @@ one 102-uncounted none <<END
 [ -e $TMP/none ] || { touch $TMP/none; echo "$counts 0, doubled 0"; echo '$late'; exit 1; }
 END
 expect_status 0 run 102
+one 103-alone none <<END
+[ \$\$ -eq 1 ] || exit 1
+touch /dev/shm/spanbufd.${TMP##*.}
+END
+expect_status 0 run 103
+[ ! -e "/dev/shm/spanbufd.${TMP##*.}" ] || fail "a test leaves its board behind"
 echo true | one 200-apache apache
 echo true | one 201-apache apache
 expect_status 0 run 20

@@ -4,7 +4,8 @@
 # `sh tests/run.sh [FILTER]`: only shell tests whose name contains FILTER, no cargo tests.
 # They run in three lanes, since most of their time is waiting: one takes those against Apache
 # Kafka, two share all others.
-# Each shell test runs in its own PID namespace, so that nothing it kills is anyone else's.
+# Each shell test runs in its own PID namespace, so that nothing it kills is anyone else's, and with
+# its own /dev/shm, so that whatever boards it leaves go with it.
 # A test's header may say `# timeout: N` (seconds, default 120) and `# kafka: both`: then it runs
 # against librdkafka's mock cluster and against Apache Kafka, or `# kafka: mock`, `# kafka: apache`.
 # Where Maven Central cannot be reached, the Apache half is skipped; with CI=true that is a failure
@@ -75,7 +76,11 @@ cargo_tests() {
     if [ "$status" -ne 0 ] && [ "$2" -eq 0 ]; then failed=$((failed + 1)); fi
 }
 
-can_isolate() { unshare --pid --fork --mount-proc --kill-child true 2>/dev/null; }
+# What it takes to be alone: $ALONE sh -c "$OWN_SHM" sh COMMAND…
+ALONE='unshare --pid --fork --mount-proc --kill-child'
+# shellcheck disable=SC2016
+OWN_SHM='mount -t tmpfs tmpfs /dev/shm && exec "$@"'
+can_isolate() { $ALONE sh -c "$OWN_SHM" sh true 2>/dev/null; }
 
 # count WORD: one more passed, failed or skipped. The lanes count in one file.
 count() { echo "$1" >>"$LOGS/counts"; }
@@ -95,8 +100,9 @@ run_once() {
     limit=$(sed -n '1,6s/^# timeout: *\([0-9]*\).*/\1/p' "$1")
     began=$(date +%s)
     status=0
-    TEST_KAFKA=$2 timeout --kill-after=10 "${limit:-120}" unshare --pid --fork --mount-proc \
-        --kill-child sh "$1" >"$3" 2>&1 || status=$?
+    # shellcheck disable=SC2086
+    TEST_KAFKA=$2 timeout --kill-after=10 "${limit:-120}" $ALONE sh -c "$OWN_SHM" sh sh "$1" \
+        >"$3" 2>&1 || status=$?
     took=$(($(date +%s) - began))
 }
 

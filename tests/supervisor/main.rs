@@ -40,6 +40,8 @@ fn main() {
             .exec();
         panic!("cannot run unshare: {why}");
     }
+    // The boards that a failed scenario leaves go with it.
+    run("mount", &["-t", "tmpfs", "tmpfs", "/dev/shm"]);
     let filter = args.iter().find(|arg| !arg.starts_with('-'));
     for (name, scenario) in SCENARIOS {
         if filter.is_none_or(|filter| name.contains(filter.as_str())) {
