@@ -65,6 +65,7 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("turns_a_panic_into_an_obituary", turns_a_panic_into_an_obituary),
     ("knows_the_kernels_killing_for_memory", knows_the_kernels_killing_for_memory),
     ("survives_forks_that_fail", survives_forks_that_fail),
+    ("counts_a_restart_when_it_succeeds", counts_a_restart_when_it_succeeds),
     ("needs_no_close_range", needs_no_close_range),
     ("goes_on_when_nobody_reads_its_log", goes_on_when_nobody_reads_its_log),
     ("stops_when_misconfigured", stops_when_misconfigured),
@@ -103,8 +104,10 @@ fn replaces_the_dead_200_times() {
         let begun = Instant::now();
         send("KILL", pid);
         daemon.wait_for("a replacement that holds its shards", |board| {
-            let now = board.flusher(victim).get(WorkerWord::Pid);
-            now != 0 && now != pid && healthy(board, victim) && all_held(board)
+            let is_new = ![0, pid].contains(&board.flusher(victim).get(WorkerWord::Pid));
+            // Never two at once: the old one was reaped before the new one was forked (P2).
+            assert!(!is_new || processes().iter().all(|(other, _)| *other != pid));
+            is_new && healthy(board, victim) && all_held(board)
         });
         latencies.push(begun.elapsed());
         assert!(processes().iter().all(|(_, state)| *state != 'Z'), "{:?}", processes());
@@ -276,16 +279,8 @@ fn memory_group() -> Option<String> {
 /// strace makes the second and the third fork fail: no pid is stored, the others run on, and
 /// what did not start is started later, without costing the budget.
 fn survives_forks_that_fail() {
-    let inject = "inject=clone,clone3,fork,vfork:error=EAGAIN:when=2..3";
-    let wrapper = ["strace", "-qq", "-o", "/dev/null", "-e", inject];
-    let instance = format!("test-{}-fork", std::process::id());
-    let daemon = Daemon::start_under(&wrapper, &instance, 3, "good", &[]);
-    daemon.wait_for("a fork that failed", |board| {
-        let failed = (0..3).map(|n| board.flusher(n).get(WorkerWord::FailedStarts)).sum::<u64>();
-        let pids = (0..3).map(|n| board.flusher(n).get(WorkerWord::Pid));
-        assert!(pids.into_iter().all(|pid| pid != 1 && pid < 1 << 22));
-        failed == 2
-    });
+    let daemon = without_forks("2..3");
+    wait_for_failed_forks(&daemon);
     assert!(daemon.logged(&["cannot start flusher/1: fork: Resource temporarily unavailable"]));
     daemon.wait_for_health(3);
     let board = daemon.board().unwrap();
@@ -293,6 +288,33 @@ fn survives_forks_that_fail() {
     // This program, strace, the daemon, four workers.
     assert_eq!(processes().len(), 7, "{:?}", processes());
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// The same with the first forks after those of the start.
+fn counts_a_restart_when_it_succeeds() {
+    let daemon = without_forks("5..6");
+    daemon.wait_for_health(3);
+    send("KILL", daemon.flusher(0));
+    wait_for_failed_forks(&daemon);
+    daemon.wait_for("a replacement", |board| healthy(board, 0));
+    assert_eq!(daemon.board().unwrap().flusher(0).get(WorkerWord::Restarts), 1);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// Three flushers, and two forks that fail.
+fn without_forks(when: &str) -> Daemon {
+    let inject = format!("inject=clone,clone3,fork,vfork:error=EAGAIN:when={when}");
+    let wrapper = ["strace", "-qq", "-o", "/dev/null", "-e", &inject];
+    let instance = format!("test-{}-fork", std::process::id());
+    Daemon::start_under(&wrapper, &instance, 3, "good", &[])
+}
+
+fn wait_for_failed_forks(daemon: &Daemon) {
+    daemon.wait_for("forks that failed", |board| {
+        let word = |word| (0..3).map(move |n| board.flusher(n).get(word));
+        assert!(word(WorkerWord::Pid).all(|pid| pid != 1 && pid < 1 << 22));
+        word(WorkerWord::FailedStarts).sum::<u64>() == 2
+    });
 }
 
 /// On an older kernel: strace stands in for it.
