@@ -6,15 +6,34 @@
 
 pub type Set = u8;
 
+/// A guard of the protocol that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
+    /// A batch's id is its offset, so that two histories may have the same.
     IdsFromOffsets,
+    /// The append compares no life, position, tip.
+    AppendAnyLife,
+    AppendAnyPosition,
+    AppendAnyTip,
+    /// The index follows positions instead of the chain.
     NoChain,
-    SettleUnacknowledged,
-    CommitPosition,
-    CleanUnchecked,
-    NoCounts,
+    /// Ingest looks at the store only when it appends.
     NoCompare,
+    /// The commit is what is read, or its map names what is open.
+    CommitPosition,
+    MapNamesOpen,
+    /// A take draws no epoch of its own, or does not count what is there.
+    TakeKeepsEpoch,
+    NoCounts,
+    /// A settle goes by what is sent, does not ask who is the last taker, marks what is not listed.
+    SettleUnacknowledged,
+    SettleAnyEpoch,
+    SettleUnlisted,
+    /// A cleaning does not ask who is the last taker, or what is settled by now.
+    CleanAnyEpoch,
+    CleanAnyMarks,
+    /// A life that has a hole is dropped by whoever finds it.
+    DropAnyEpoch,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +44,8 @@ pub struct Rules {
     pub mutation: Option<Mutation>,
     /// Only these faults happen; all when empty. For mutations that need several of a kind.
     pub only: &'static [&'static str],
+    /// What an earlier life has delivered above the floor, before Redis was lost.
+    pub known: Set,
 }
 
 impl Rules {
@@ -37,7 +58,7 @@ impl Rules {
     }
 }
 
-/// An immutable batch; 0 as id means none.
+/// An immutable batch; 0 as id means none: a move over what is known to be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Batch {
     pub id: u8,
@@ -59,6 +80,8 @@ pub struct Head {
     pub marked: u8,
     /// Not in Redis: what this life has taken in, for P5.
     pub entered: Set,
+    /// Not in Redis: the last take, for P7.
+    pub taken: u8,
 }
 
 /// All keys of the shard.
@@ -108,6 +131,8 @@ pub struct Place {
 pub struct Index {
     pub life: u8,
     pub epoch: u8,
+    /// Which take it is of, for P7.
+    pub taken: u8,
     pub position: u8,
     pub tip: u8,
     pub batches: Vec<(u8, Set, Set)>,
@@ -168,13 +193,20 @@ impl State {
             redis: Redis::default(),
             snapshot: None,
             floor: 0,
-            map: 0,
-            out: 0,
+            map: rules.known,
+            out: rules.known,
             daemons: [Daemon { owns: true, ..Daemon::default() }, Daemon::default()],
             owner: 0,
             faults: rules.faults,
             numbers: 0,
             broke: None,
+        }
+    }
+
+    /// Notes that a promise does not hold; the first one counts.
+    pub fn breaks(&mut self, is_broken: bool, promise: &'static str) {
+        if is_broken {
+            self.broke.get_or_insert(promise);
         }
     }
 

@@ -133,9 +133,9 @@ impl Next<'_> {
             return self.to(Step::IsAcknowledged(nth), |s| acknowledge(s, nth));
         }
         if index.unsettled {
-            self.to(Step::Settles(nth), |s| settle(s, nth, false));
+            self.to(Step::Settles(nth), |s| settle(s, rules, nth, false));
             if state.faults > 0 {
-                self.to(Step::ReplyLostToSettle(nth), |s| settle(s, nth, true));
+                self.to(Step::ReplyLostToSettle(nth), |s| settle(s, rules, nth, true));
             }
             return;
         }
@@ -169,7 +169,7 @@ impl Next<'_> {
             false => index.floor(),
         };
         let above: Set = (floor..index.position).map(|at| 1 << at).fold(0, |all, bit| all | bit);
-        let map = above & !index.open();
+        let map = if self.rules.is(Mutation::MapNamesOpen) { above } else { above & !index.open() };
         // Unsent flights are open: what is in them is not in the map.
         if floor > self.state.floor || (floor == self.state.floor && map & !self.state.map != 0) {
             self.to(Step::Commits(nth), |s| (s.floor, s.map) = (floor, map));
@@ -250,8 +250,16 @@ fn find(s: &mut State, nth: u8) {
     let found = s.redis.p.as_ref().filter(|p| p.position >= s.floor).map(place);
     let at = found.unwrap_or_else(|| {
         let life = s.number();
-        let p =
-            Head { life, position: s.floor, tip: 0, epoch: 0, batches: 0, marked: 0, entered: 0 };
+        let p = Head {
+            life,
+            position: s.floor,
+            tip: 0,
+            epoch: 0,
+            batches: 0,
+            marked: 0,
+            entered: 0,
+            taken: 0,
+        };
         (s.redis.l, s.redis.d) = (Vec::new(), Vec::new());
         s.redis.p = Some(p.clone());
         place(&p)
@@ -270,49 +278,62 @@ fn append(s: &mut State, rules: Rules, nth: u8, size: u8, lost: bool) {
         };
         let next = at.position + size;
         let range: Set = (at.position..next).fold(0, |all, offset| all | 1 << offset);
-        // What the map names is delivered: it is read again and not buffered again.
+        // What the map names is delivered: it is read again and not buffered again. Where nothing
+        // is left, the position alone moves.
         let spans = range & !s.map;
+        let id = if spans == 0 { 0 } else { id };
         Batch { id, previous: at.tip, start: at.position, next, spans, carry: false }
     });
-    let counted = count(s, at, batch);
+    let counted = count(s, rules, at, batch);
+    let tip = if batch.id == 0 { at.tip } else { batch.id };
     let daemon = &mut s.daemons[nth as usize];
     (daemon.ingest, daemon.pending) = match (lost, counted) {
         (true, _) => (Some(at), Some(batch)),
-        (false, true) => (Some(Place { life: at.life, position: batch.next, tip: batch.id }), None),
+        (false, true) => (Some(Place { life: at.life, position: batch.next, tip }), None),
         (false, false) => (None, None),
     };
 }
 
 /// The script; true when the batch counts, now or since an earlier try.
-fn count(s: &mut State, at: Place, batch: Batch) -> bool {
-    let redis = &mut s.redis;
-    let Some(p) = redis.p.as_mut().filter(|p| p.life == at.life) else { return false };
-    if p.tip == batch.id && p.position == batch.next {
+fn count(s: &mut State, rules: Rules, at: Place, batch: Batch) -> bool {
+    let Some(p) = s.redis.p.clone() else { return false };
+    if p.life != at.life && !rules.is(Mutation::AppendAnyLife) {
+        return false;
+    }
+    let tip = if batch.id == 0 { at.tip } else { batch.id };
+    if (p.position, p.tip) == (batch.next, tip) {
         return true;
     }
-    let follows = p.position == at.position && p.tip == at.tip;
+    let follows = (p.position == at.position || rules.is(Mutation::AppendAnyPosition))
+        && (p.tip == at.tip || rules.is(Mutation::AppendAnyTip));
     if !follows {
         return false;
     }
-    if p.entered & batch.spans != 0 {
-        s.broke = Some("P5: a span enters the buffer twice in one life");
+    s.breaks(p.life != at.life, "P5: a batch enters a life that it was not made for");
+    s.breaks(p.position != batch.start, "P5: a batch does not begin where the buffer ends");
+    s.breaks(p.tip != batch.previous, "P5: a batch follows another one than it names");
+    s.breaks(p.entered & batch.spans != 0, "P5: a span enters the buffer twice in one life");
+    let redis = &mut s.redis;
+    let mut batches = p.batches;
+    if batch.id != 0 {
+        redis.b.retain(|value| value.id != batch.id);
+        redis.b.push(batch);
+        if !redis.l.contains(&batch.id) {
+            redis.l.push(batch.id);
+            batches += 1;
+        }
     }
-    p.entered |= batch.spans;
-    (p.position, p.tip) = (batch.next, batch.id);
-    redis.b.retain(|value| value.id != batch.id);
-    if !redis.l.contains(&batch.id) {
-        redis.l.push(batch.id);
-        p.batches += 1;
-    }
-    redis.b.push(batch);
+    let (position, entered) = (batch.next, p.entered | batch.spans);
+    redis.p = Some(Head { position, tip, batches, entered, ..p });
     true
 }
 
 fn take(s: &mut State, rules: Rules, nth: u8) {
-    let epoch = s.number();
+    let taken = s.number();
     let redis = &mut s.redis;
     let Some(p) = &mut redis.p else { return };
-    p.epoch = epoch;
+    let epoch = if rules.is(Mutation::TakeKeepsEpoch) { p.epoch } else { taken };
+    (p.epoch, p.taken) = (epoch, taken);
     let counts = usize::from(p.batches) == redis.l.len() && usize::from(p.marked) == redis.d.len();
     let whole = (counts || rules.is(Mutation::NoCounts))
         && redis.l.iter().all(|id| redis.b.iter().any(|batch| batch.id == *id));
@@ -328,7 +349,8 @@ fn take(s: &mut State, rules: Rules, nth: u8) {
     let batches: Vec<_> = redis.l.iter().map(held).collect();
     let unsettled = batches.iter().any(|(id, held, open)| held & !open != redis.marks(*id))
         || batches.iter().any(|(_, _, open)| *open == 0);
-    let index = Index { life, epoch, position, tip, batches, flight: 0, unsettled, cleaning: None };
+    let index =
+        Index { life, epoch, taken, position, tip, batches, flight: 0, unsettled, cleaning: None };
     s.daemons[nth as usize].index = Some(index);
 }
 
@@ -349,11 +371,13 @@ fn follow(s: &mut State, rules: Rules, nth: u8) {
     let from = index.position;
     for batch in listed.into_iter().flatten().filter(|batch| batch.start >= from) {
         whole &= rules.is(Mutation::NoChain)
-            || !batch.carry && batch.previous == index.tip && batch.start == index.position;
+            || !batch.carry && batch.previous == index.tip && batch.start >= index.position;
         (index.position, index.tip) = (batch.next, batch.id);
         index.batches.push((batch.id, batch.spans, batch.spans));
-        // Nothing left of it from the start: all its spans were known to be delivered.
-        index.unsettled |= batch.spans == 0;
+    }
+    // Behind the tip there may be offsets without a batch.
+    if let Some(p) = redis.p.as_ref().filter(|p| p.tip == index.tip) {
+        index.position = index.position.max(p.position);
     }
     if let (true, Some(p)) = (rules.is(Mutation::NoChain), &redis.p) {
         (index.position, index.tip) = (p.position, p.tip);
@@ -378,18 +402,21 @@ fn fetch(s: &mut State, rules: Rules, nth: u8, part: Set) {
         }
         return;
     }
-    hole(s, nth);
+    hole(s, rules, nth);
 }
 
 /// Bytes are missing. Where the store lists other batches the index is out of date and built again;
 /// else the store has a hole, and the life is dropped (fenced).
-fn hole(s: &mut State, nth: u8) {
-    let redis = &mut s.redis;
+fn hole(s: &mut State, rules: Rules, nth: u8) {
+    let redis = &s.redis;
     let Some(index) = s.daemons[nth as usize].index.take() else { return };
     let listed = |(id, _, _): &(u8, Set, Set)| redis.l.contains(id);
     let ours = redis.p.as_ref().is_some_and(|p| p.epoch == index.epoch && p.life == index.life);
-    if ours && index.batches.iter().all(listed) {
-        drop_life(redis);
+    let may = ours || rules.is(Mutation::DropAnyEpoch);
+    if may && index.batches.iter().all(listed) {
+        let last = redis.p.as_ref().is_none_or(|p| p.taken == index.taken);
+        s.breaks(!last, "P7: a life is dropped by who is not its last taker");
+        drop_life(&mut s.redis);
     }
 }
 
@@ -402,25 +429,25 @@ fn acknowledge(s: &mut State, nth: u8) {
     index.unsettled = true;
 }
 
-fn settle(s: &mut State, nth: u8, lost: bool) {
+/// P7: what is settled stays settled, whoever still believes to own the shard.
+fn settle(s: &mut State, rules: Rules, nth: u8, lost: bool) {
     let redis = &mut s.redis;
+    let before = redis.live();
     let Some(index) = &mut s.daemons[nth as usize].index else { return };
-    let fenced = redis.p.as_ref().is_some_and(|p| p.epoch == index.epoch);
-    if !fenced {
+    let ours = |p: &Head| p.epoch == index.epoch || rules.is(Mutation::SettleAnyEpoch);
+    if !redis.p.as_ref().is_some_and(ours) {
         if !lost {
             s.daemons[nth as usize].index = None;
         }
         return;
     }
     let (mut batches, mut marked) = (0, 0);
-    for (id, held, open) in
-        index.batches.iter().filter(|(_, held, open)| held != open || *held == 0)
-    {
-        if !redis.l.contains(id) {
+    for (id, held, open) in index.batches.iter().filter(|(_, held, open)| held != open) {
+        if !redis.l.contains(id) && !rules.is(Mutation::SettleUnlisted) {
             continue;
         }
         if redis.value(*id).is_some_and(|batch| batch.spans & !open & !s.out != 0) {
-            s.broke = Some("P8: settled what Kafka has not acknowledged");
+            s.broke.get_or_insert("P8: settled what Kafka has not acknowledged");
         }
         if *open == 0 {
             let (listed, done) = redis.remove(*id);
@@ -430,11 +457,17 @@ fn settle(s: &mut State, nth: u8, lost: bool) {
             redis.d.retain(|(batch, _)| batch != id);
             redis.d.push((*id, held & !open));
             redis.d.sort_unstable();
+            if !redis.l.contains(id) {
+                s.broke.get_or_insert("P7: a settle marks what is not listed");
+            }
         }
     }
     if let Some(p) = &mut redis.p {
         p.batches = p.batches.wrapping_add_signed(batches);
         p.marked = p.marked.wrapping_add_signed(marked);
+    }
+    if redis.live() & !before != 0 {
+        s.broke.get_or_insert("P7: a settle brings back what was settled");
     }
     if !lost {
         index.batches.retain(|(_, _, open)| *open != 0);
@@ -451,7 +484,7 @@ fn clean(s: &mut State, rules: Rules, nth: u8, lost: bool) {
         index.batches.iter().filter(|(_, held, open)| held != open).copied().collect();
     let missing = sparse.iter().any(|(id, _, _)| redis.value(*id).is_none());
     if missing && index.cleaning.is_none() {
-        return hole(s, nth);
+        return hole(s, rules, nth);
     }
     let spans = sparse.iter().fold(0, |all, (_, _, open)| all | open);
     let start = spans.trailing_zeros() as u8;
@@ -466,11 +499,11 @@ fn clean(s: &mut State, rules: Rules, nth: u8, lost: bool) {
     let before = redis.live();
     let unchanged = |(id, held, open): &(u8, Set, Set)| {
         redis.l.contains(id)
-            && (rules.is(Mutation::CleanUnchecked) || redis.marks(*id) == held & !open)
+            && (rules.is(Mutation::CleanAnyMarks) || redis.marks(*id) == held & !open)
     };
     let done = redis.l.contains(&carry.id);
     let epoch = redis.p.as_ref().is_some_and(|p| p.epoch == index.epoch);
-    let fenced = epoch || (rules.is(Mutation::CleanUnchecked) && redis.p.is_some());
+    let fenced = epoch || (rules.is(Mutation::CleanAnyEpoch) && redis.p.is_some());
     let may = fenced && sparse.iter().all(unchanged);
     if may && !done {
         let (mut batches, mut marked) = (1, 0);
@@ -485,11 +518,15 @@ fn clean(s: &mut State, rules: Rules, nth: u8, lost: bool) {
             p.marked = p.marked.wrapping_add_signed(marked);
         }
         // A value that is already gone has nothing live: cleaning would not have read it.
-        if redis.live() & !before & !s.out == 0 && before & !redis.live() != 0 {
-            s.broke = Some("P7: cleaning loses what was not settled");
+        let after = redis.live();
+        if after & !before & !s.out == 0 && before & !after != 0 {
+            s.broke.get_or_insert("P7: cleaning loses what was not settled");
         }
-        if redis.live() & !before != 0 {
-            s.broke = Some("P7: cleaning brings back what was settled");
+        if after & !before != 0 {
+            s.broke.get_or_insert("P7: cleaning brings back what was settled");
+        }
+        if redis.p.as_ref().is_some_and(|p| p.taken != index.taken) {
+            s.broke.get_or_insert("P7: a shard is cleaned by who is not its last taker");
         }
     }
     index.cleaning = if lost { Some(carry) } else { None };
