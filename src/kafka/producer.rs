@@ -231,6 +231,16 @@ impl Producer {
         self.take_reports();
     }
 
+    /// The partitions of a topic that have a leader.
+    pub fn partitions(&self, topic: &str, wait: Duration) -> Result<Vec<u32>> {
+        let failed = |why| Error::temporary(format!("cannot ask for partitions of {topic}: {why}"));
+        let Some(client) = self.clients.last() else { return Ok(Vec::new()) };
+        let metadata = client.client().fetch_metadata(Some(topic), wait).map_err(failed)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let led = partitions.filter(|partition| partition.leader() >= 0);
+        Ok(led.map(|partition| partition.id() as u32).collect())
+    }
+
     /// From now on every message is a request of its own. A broker judges the size of a whole
     /// batch of messages, so only then does a refusal tell anything about a single one.
     pub fn send_alone(&mut self) -> Result<()> {

@@ -52,9 +52,9 @@ pub fn producer(config: &Config, worker: usize) -> ClientConfig {
         // An outage of Kafka is waited out; what is in flight stays in Redis anyway.
         ("message.timeout.ms", "300000"),
         ("message.max.bytes", message_bytes_max.as_str()),
-        // Few and large requests: each has its price here and at the broker. And the thread of an
-        // idempotent client spins while anything that has waited for so long is not yet sent.
-        ("linger.ms", "50"),
+        // As long as handing over what one request holds may take: each has its price here and at
+        // the broker. More than that is not handed over (`worker::flusher::lanes`).
+        ("linger.ms", "20"),
         // Ours is the bound that counts (`IN_FLIGHT_BYTES_MAX`); this one is never reached first.
         ("queue.buffering.max.kbytes", "524288"),
     ];

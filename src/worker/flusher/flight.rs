@@ -33,6 +33,8 @@ pub struct Ticket {
     pub is_letter: bool,
     /// It was a request of its own, so a refusal is about it and no other.
     pub sent_alone: bool,
+    /// The partition of the output that it was meant for.
+    pub partition: Option<u32>,
 }
 
 /// One segment (or reject) on its way out.
@@ -176,6 +178,7 @@ impl Flights {
         let flight = self.flights.get_mut(&in_flight)?;
         let at = flight.tickets.iter().position(|ticket| ticket.number == number)?;
         let ticket = flight.tickets.swap_remove(at);
+        desk.lanes.unload(ticket.partition);
         match outcome {
             Outcome::Delivered(delivered) => {
                 self.moved_at = now;
@@ -190,6 +193,7 @@ impl Flights {
                 flight.failed = true;
             }
             Outcome::Failed { trouble, .. } => {
+                desk.lanes.doubt();
                 flight.failed = true;
                 flight.backoff(desk).failed(now);
                 desk.trouble(&trouble);

@@ -14,6 +14,7 @@ mod claim;
 mod flight;
 mod headers;
 mod held;
+mod lanes;
 mod ledger;
 mod letter;
 mod owned;
@@ -34,6 +35,7 @@ use crate::sys::time;
 use crate::worker::{Backoff, Berth, HYSTERESIS_PERCENT, LEAVING_SHARE, Repeats, exit_status};
 use flight::Flights;
 use held::Held;
+use lanes::Lanes;
 use round::Round;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
@@ -55,9 +57,6 @@ const ROUND_BYTES_MAX: u64 = 16 << 20;
 
 /// Bytes produced and not yet acknowledged, at most, counted as `flight.rs` does (the client's
 /// queue is larger). One segment may pass it.
-/// An idempotent client sends nothing more to a partition while messages are on their way there,
-/// and its thread spins while what it has waits for longer than `linger.ms`: so it is given as
-/// much as can be on its way in that time, and no more.
 const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
 
 /// Rejects in flight, at most: a quarter of what may be in flight.
@@ -81,6 +80,7 @@ struct Desk<'a> {
     berth: &'a Berth<'a>,
     store: RedisStore,
     producer: Producer,
+    lanes: Lanes,
     store_backoff: Backoff,
     kafka_backoff: Backoff,
     /// The same for rejects: the dead-letter topic has troubles of its own.
@@ -98,6 +98,20 @@ impl Desk<'_> {
     /// Kafka has not just refused what it was given.
     fn kafka_takes(&self) -> bool {
         !self.kafka_backoff.is_failing() || self.kafka_backoff.is_over(time::monotonic())
+    }
+
+    /// Whether one more segment may go, with what is in flight.
+    fn may_send(&self, flights: &Flights) -> bool {
+        let bytes = flights.bytes();
+        let alone = self.producer.is_alone();
+        bytes < IN_FLIGHT_BYTES_MAX && self.kafka_takes() && self.lanes.takes(alone)
+    }
+
+    fn look_at_lanes(&mut self) {
+        let topic = &self.config.output_topic;
+        if let Err(error) = self.lanes.look(&self.producer, topic, time::monotonic()) {
+            log::debug!("{error}; the client chooses, or what was known counts");
+        }
     }
 
     /// Whether one more reject may go, with so many in flight: they leave room for segments, and
@@ -164,6 +178,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
             berth,
             store: RedisStore::open(config)?,
             producer: Producer::open(config, berth.number)?,
+            lanes: Lanes::default(),
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
             reject_backoff: Backoff::new(),
@@ -214,7 +229,7 @@ impl Flusher<'_> {
                 self.sort(outcome)?;
             }
             self.report();
-        } else if self.is_full && self.flights.bytes() < IN_FLIGHT_BYTES_MAX / 2 {
+        } else if self.is_full && self.desk.may_send(&self.flights) {
             let outcome = self.flush();
             self.sort(outcome)?;
         }
@@ -347,26 +362,30 @@ impl Flusher<'_> {
 
     /// Hands on what is due, round by round, until nothing is due or enough is in flight.
     fn flush(&mut self) -> Result<()> {
-        self.is_full = false;
         if let Some(held) = self.held.iter_mut().find(|held| self.round.is_of(held))
             && held.leaving
         {
             self.round.give_back(held);
         }
-        while self.desk.kafka_takes() {
+        let handed = self.hand_on_rounds();
+        self.desk.lanes.leave();
+        self.is_full = *handed.as_ref().unwrap_or(&false);
+        handed.map(|_| ())
+    }
+
+    /// Whether it ended because enough is in flight.
+    fn hand_on_rounds(&mut self) -> Result<bool> {
+        while self.desk.may_send(&self.flights) {
             if self.round.is_over() && !self.begin_round(Held::due)? {
                 self.round.rest(time::monotonic());
-                break;
+                return Ok(false);
             }
+            self.desk.look_at_lanes();
             let handed = self.round.hand_on(&mut self.desk, &mut self.held, &mut self.flights);
             self.contain_round(handed)?;
             self.desk.berth.beat();
-            self.is_full = self.flights.bytes() >= IN_FLIGHT_BYTES_MAX;
-            if self.is_full {
-                break;
-            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What is wrong with the round's shard alone ends the round and no more.

@@ -7,7 +7,7 @@
 use super::bodies::Bodies;
 use super::flight::{self, Flight, Flights, Ticket};
 use super::held::Held;
-use super::{Desk, IN_FLIGHT_BYTES_MAX, letter};
+use super::{Desk, letter};
 use crate::error::Result;
 use crate::kafka::producer::{Letter, Sent};
 use crate::segment::ShardId;
@@ -86,7 +86,7 @@ impl Round {
             self.due.clear();
             return Ok(());
         }
-        while flights.bytes() < IN_FLIGHT_BYTES_MAX && desk.kafka_takes() {
+        while desk.may_send(flights) {
             let Some(due) = self.due.pop_front() else { break };
             let chunks = due.chunks.len();
             if due.segment.is_none() && !desk.takes_reject(flights.rejects()) {
@@ -208,7 +208,7 @@ fn send_message(
     let topic = desk.config.output_topic.clone();
     let letter = Letter {
         topic: &topic,
-        partition: None,
+        partition: desk.lanes.load(message.payload.len(), desk.producer.is_alone()),
         key: None,
         payload: Some(&message.payload),
         headers: &headers,
@@ -228,11 +228,15 @@ pub fn post(
 ) {
     let number = flights.ticket();
     let bytes = letter.payload.map_or(0, <[u8]>::len);
-    match desk.producer.send(number, letter) {
+    let sent = desk.producer.send(number, letter);
+    if !matches!(sent, Ok(Sent::Queued)) {
+        desk.lanes.unload(letter.partition);
+    }
+    match sent {
         Ok(Sent::Queued) => {
             desk.producer.seal(number);
-            let sent_alone = desk.producer.is_alone();
-            flight.tickets.push(Ticket { number, bytes, is_letter, sent_alone });
+            let (sent_alone, partition) = (desk.producer.is_alone(), letter.partition);
+            flight.tickets.push(Ticket { number, bytes, is_letter, sent_alone, partition });
             flight.bytes += bytes as u64;
         }
         Ok(Sent::TooLarge) => {
@@ -244,6 +248,7 @@ pub fn post(
             flight.failed = true;
         }
         Err(trouble) => {
+            desk.lanes.doubt();
             flight.backoff(desk).failed(time::monotonic());
             flight.failed = true;
             desk.trouble(&trouble);
