@@ -11,12 +11,10 @@ span() {
 
 start_redis
 start_kafka 1
-OUT=one-$ID
-tell_mock topic "$OUT" 1
-# The producer sends two messages at once, or one after a minute: the first flush stays in flight
-# until the late span has been read and falls due itself.
+# The producer sends a message after twenty seconds: the first flush stays in flight until the late
+# span has been read and has fallen due itself.
 start_spanbufd --validate ids --root-timeout 1 --timeout 4 --dead-letter-topic "$DEAD" \
-    --kafka-producer linger.ms=60000 --kafka-producer batch.num.messages=2
+    --kafka-producer linger.ms=20000
 wait_until 20 board_says 's[0]["position"]' 0
 { span a b; span b; span c b; } >"$TMP/in"
 { cat "$TMP/in"; echo 'no span'; } | produce "$IN" >/dev/null
@@ -25,7 +23,8 @@ wait_until 20 board_says 'total("read"), total("open_spans"), w["flusher/0"]["in
 board_says 'total("delivered"), total("dead_letters")' '(0, 0)' || fail "it did not stay in flight"
 span x b >>"$TMP/in"
 { span x b; echo 'no span either'; } | produce "$IN" >/dev/null
-wait_until 45 board_says 'total("delivered"), total("dead_letters"), total("segments")' '(4, 2, 2)'
+wait_until 20 board_says 'total("read"), total("open_spans"), total("delivered")' '(6, 0, 0)'
+wait_until 60 board_says 'total("delivered"), total("dead_letters"), total("segments")' '(4, 2, 2)'
 stop_spanbufd
 check "$TMP/in"
 consumed "$DEAD" "$TMP/dead"
