@@ -74,8 +74,9 @@ impl Consumer {
         let doing = "ask for the ends of";
         let mut list = TopicPartitionList::new();
         for shard in shards {
-            list.add_partition_offset(&self.topic, shard.0 as i32, Place::End)
-                .map_err(|why| self.error(doing, why))?;
+            // In place of a time: the newest.
+            let mut elem = list.add_partition(&self.topic, shard.0 as i32);
+            elem.set_offset(Place::End).map_err(|why| self.error(doing, why))?;
         }
         let found =
             self.inner.offsets_for_times(list, wait).map_err(|why| self.error(doing, why))?;

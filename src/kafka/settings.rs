@@ -21,7 +21,7 @@ pub fn consumer(config: &Config, host: &str, worker: usize) -> ClientConfig {
         // The floor is committed by hand, after delivery (P6).
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
-        // The only true "caught up".
+        // What lies behind the last message may be markers: only the client knows.
         ("enable.partition.eof", "true"),
         // Never silently to the end when retention has eaten the floor.
         ("auto.offset.reset", "error"),

@@ -2,94 +2,66 @@
 //!
 //! The clock is the running maximum of the times stamped on the shard's messages, each
 //! taken as at most the wall clock's now, so that one message from the future ends no segment.
-//! Once the shard is caught up it runs on from there at the speed of the monotonic
-//! clock; it never jumps to the wall clock, because producers may lag by minutes. While the
-//! shard is frozen (paused by backpressure) it stands still.
+//! Where all has been read it goes on from there at the speed of the monotonic clock; it never
+//! jumps to the wall clock, because producers may lag by minutes.
+//!
+//! It goes on only as far as is known: whenever a broker says that nothing is left to be read, the
+//! time until then counts. So it stands by itself while Kafka, the store or this process hangs, and
+//! what comes late by that, or with a stamp from that time, finds its trace still open.
 
 use super::EventMs;
 use std::time::Duration;
 
+/// The most that counts from one word of a broker to the next. What is longer was an outage, and
+/// producers may have been held up by it, too.
+const STRIDE: Duration = Duration::from_secs(1);
+
 /// The clock of one shard. A shard that never had a message has no time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// The time when it last stood; `None` before the first message.
-    base: Option<EventMs>,
-    /// Since when it runs on from `base`; `None` while it stands.
-    running_since: Option<Duration>,
-    caught_up: bool,
-    frozen: bool,
+    /// `None` before the first message.
+    time: Option<EventMs>,
+    /// The monotonic time that `time` stands for; `None` when nothing counts since.
+    counted: Option<Duration>,
 }
 
 impl Clock {
     /// Resumes at the time that the last append stored, `None` for a new life.
     pub fn resume(stored: Option<EventMs>) -> Clock {
-        Clock { base: stored, ..Clock::default() }
+        Clock { time: stored, counted: None }
     }
 
     /// A message stamped `stamped` (`None`: counts as now) was read at wall time `wall`.
     /// Returns the span's time: the clock at its arrival.
     pub fn arrive(&mut self, stamped: Option<EventMs>, wall: EventMs, now: Duration) -> EventMs {
         let stamped = stamped.unwrap_or(wall).min(wall);
-        match self.read(now) {
-            // Left alone: starting anew with each message would lose a fraction each time.
-            Some(reading) if reading >= stamped => reading,
+        match self.time {
+            Some(time) if time >= stamped => time,
             _ => {
-                self.base = Some(stamped);
-                self.run_if_free(now);
+                (self.time, self.counted) = (Some(stamped), Some(now));
                 stamped
             }
         }
     }
 
-    /// Everything there is has been read at monotonic time `now`: the clock may run.
-    pub fn caught_up(&mut self, now: Duration) {
-        self.caught_up = true;
-        if self.running_since.is_none() {
-            self.run_if_free(now);
-        }
+    /// All that there was at monotonic time `asked` has been read.
+    pub fn all_read(&mut self, asked: Duration) {
+        let counted = *self.counted.get_or_insert(asked);
+        let passed = asked.saturating_sub(counted).min(STRIDE);
+        let counts = passed.as_millis() as u64;
+        self.time = self.time.map(|time| time.plus(counts as i64));
+        // Fractions of a millisecond count the next time.
+        self.counted = Some(counted.max(asked) - (passed - Duration::from_millis(counts)));
     }
 
-    /// There may be more to read since `then`: the clock stands as it was then, and goes with the
-    /// messages.
-    pub fn behind(&mut self, then: Duration) {
-        self.stand(then);
-        self.caught_up = false;
+    /// The shard is not read (backpressure, a store that refuses): no time counts until it has
+    /// been read to its end again.
+    pub fn stand(&mut self) {
+        self.counted = None;
     }
 
-    /// Backpressure holds the shard (or lets go): frozen time does not count, and what arrives
-    /// meanwhile has to be read before the clock runs again.
-    pub fn freeze(&mut self, frozen: bool, now: Duration) {
-        // Said again and again: starting anew each time would lose a fraction each time.
-        if frozen == self.frozen {
-            return;
-        }
-        self.stand(now);
-        self.caught_up &= !frozen;
-        self.frozen = frozen;
-        self.run_if_free(now);
-    }
-
-    /// Whether all that there was has been read, as far as is known.
-    pub fn is_caught_up(&self) -> bool {
-        self.caught_up
-    }
-
-    /// The time at monotonic time `now`.
-    pub fn read(&self, now: Duration) -> Option<EventMs> {
-        let base = self.base?;
-        let ran = self.running_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        Some(base.plus(i64::try_from(ran.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// Stops at its reading.
-    fn stand(&mut self, now: Duration) {
-        self.base = self.read(now);
-        self.running_since = None;
-    }
-
-    fn run_if_free(&mut self, now: Duration) {
-        let free = self.caught_up && !self.frozen && self.base.is_some();
-        self.running_since = free.then_some(now);
+    pub fn read(&self) -> Option<EventMs> {
+        self.time
     }
 }
 
@@ -99,26 +71,34 @@ mod tests {
 
     const WALL: EventMs = EventMs(1_000_000);
 
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A clock that stood at `time` when all was read at `ms`.
+    fn caught_up(time: i64, ms: u64) -> Clock {
+        let mut clock = Clock::resume(Some(EventMs(time)));
+        clock.all_read(at(ms));
+        assert_eq!(clock.read(), Some(EventMs(time)));
+        clock
     }
 
     #[test]
     fn without_a_message_there_is_no_time() {
         let mut clock = Clock::resume(None);
-        clock.caught_up(at(1));
-        assert_eq!(clock.read(at(9)), None);
-        assert_eq!(clock.arrive(None, WALL, at(9)), WALL);
-        assert_eq!(clock.read(at(10)), Some(WALL.plus(1000)));
+        clock.all_read(at(1000));
+        assert_eq!(clock.read(), None);
+        assert_eq!(clock.arrive(None, WALL, at(9000)), WALL);
+        clock.all_read(at(9700));
+        assert_eq!(clock.read(), Some(WALL.plus(700)));
     }
 
     #[test]
-    fn goes_with_the_messages_while_behind_and_never_back() {
+    fn goes_with_the_messages_and_never_back() {
         let mut clock = Clock::resume(Some(EventMs(500)));
-        assert_eq!(clock.read(at(50)), Some(EventMs(500)));
         assert_eq!(clock.arrive(Some(EventMs(900)), WALL, at(51)), EventMs(900));
         assert_eq!(clock.arrive(Some(EventMs(700)), WALL, at(52)), EventMs(900));
-        assert_eq!(clock.read(at(99)), Some(EventMs(900)));
+        assert_eq!(clock.read(), Some(EventMs(900)));
     }
 
     #[test]
@@ -128,35 +108,45 @@ mod tests {
     }
 
     #[test]
-    fn runs_when_caught_up_and_stands_when_behind_or_frozen() {
-        let mut clock = Clock::resume(Some(EventMs(0)));
-        clock.caught_up(at(10));
-        assert_eq!(clock.arrive(Some(EventMs(100)), WALL, at(12)), EventMs(2000));
-        clock.freeze(true, at(13));
-        assert_eq!(clock.read(at(50)), Some(EventMs(3000)));
-        clock.freeze(false, at(50));
-        // What has come meanwhile is read first.
-        assert_eq!(clock.arrive(Some(EventMs(3500)), WALL, at(51)), EventMs(3500));
-        assert_eq!(clock.read(at(52)), Some(EventMs(3500)));
-        clock.caught_up(at(53));
-        assert_eq!(clock.read(at(54)), Some(EventMs(4500)));
-        clock.behind(at(55));
-        assert_eq!(clock.read(at(60)), Some(EventMs(5500)));
+    fn goes_on_from_the_newest_message_when_all_is_read() {
+        let mut clock = caught_up(0, 10_000);
+        clock.all_read(at(10_300));
+        assert_eq!(clock.arrive(Some(EventMs(200)), WALL, at(10_400)), EventMs(300));
+        clock.all_read(at(10_600));
+        assert_eq!(clock.read(), Some(EventMs(600)));
+        assert_eq!(clock.arrive(Some(EventMs(900)), WALL, at(11_000)), EventMs(900));
+        clock.all_read(at(11_100));
+        assert_eq!(clock.read(), Some(EventMs(1000)));
     }
 
     #[test]
-    fn being_told_to_flow_again_and_again_loses_no_time() {
-        let mut clock = Clock::resume(Some(EventMs(0)));
-        clock.caught_up(at(0));
-        let turns = (0..1000).map(|turn| Duration::from_micros(turn * 900));
-        turns.for_each(|now| clock.freeze(false, now));
-        assert_eq!(clock.read(at(1)), Some(EventMs(1000)));
+    fn an_outage_in_which_nobody_could_say_that_all_is_read_does_not_count() {
+        let mut clock = caught_up(0, 0);
+        clock.all_read(at(20_000));
+        assert_eq!(clock.read(), Some(EventMs(1000)));
+        // Stamped at its beginning, and held up by it.
+        assert_eq!(clock.arrive(Some(EventMs(1200)), WALL, at(20_001)), EventMs(1200));
     }
 
     #[test]
-    fn being_caught_up_again_and_again_loses_no_time() {
-        let mut clock = Clock::resume(Some(EventMs(0)));
-        (1..=10).for_each(|second| clock.caught_up(at(second)));
-        assert_eq!(clock.read(at(10)), Some(EventMs(9000)));
+    fn who_was_not_read_counts_from_when_all_is_read_again() {
+        let mut clock = caught_up(0, 0);
+        clock.stand();
+        clock.all_read(at(900));
+        assert_eq!(clock.read(), Some(EventMs(0)));
+        clock.all_read(at(1100));
+        assert_eq!(clock.read(), Some(EventMs(200)));
+    }
+
+    #[test]
+    fn being_asked_again_and_again_loses_no_time() {
+        let mut clock = caught_up(0, 0);
+        (1..=1000).for_each(|turn| clock.all_read(Duration::from_micros(turn * 900)));
+        assert_eq!(clock.read(), Some(EventMs(900)));
+        // Asked before the newest message was read.
+        clock.arrive(Some(EventMs(950)), WALL, at(1000));
+        clock.all_read(at(990));
+        clock.all_read(at(1050));
+        assert_eq!(clock.read(), Some(EventMs(1000)));
     }
 }

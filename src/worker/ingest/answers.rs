@@ -1,10 +1,10 @@
 //! Whether Kafka answers: its troubles are said once with what to do, and once when they are over.
 //!
 //! Nothing here stops the worker. Each trouble is over when what failed works: brokers answer, the
-//! topic is known, something is read. The questions for the ends of partitions tell the lag, and
-//! by the way that the brokers are there.
+//! topic is known, something is read. The questions for the ends of partitions move the
+//! clocks of the shards that are read up to there, tell the lag, and that the brokers are there.
 
-use super::desk::Desk;
+use super::desk::{Desk, KAFKA_WAIT};
 use super::shard::{Phase, Shard};
 use crate::board::words::ShardWord;
 use crate::error::{Error, Kind, Result};
@@ -14,8 +14,8 @@ use crate::segment::{Offset, ShardId};
 use crate::sys::time;
 use std::time::Duration;
 
-/// How long a look at the ends may take: nothing is read meanwhile, and brokers may be far away. A
-/// turn with two such waits is not late yet.
+/// How long a look at the ends may take as a rule: nothing is read meanwhile, and brokers may be
+/// far away.
 pub(super) const ENDS_WAIT: Duration = Duration::from_millis(300);
 
 /// Without an answer for so long, Kafka is said to be away.
@@ -93,9 +93,9 @@ impl Desk<'_> {
         }
     }
 
-    /// Asks for the ends of the partitions, so that the lag can be told: for all of them in one
-    /// question, whatever their number. Of a topic that is missing or denied there is nothing to be
-    /// told.
+    /// Asks for the ends of the partitions, by which clocks go and the lag is told: for all of them
+    /// in one question, whatever their number. Of a topic that is missing or denied there is
+    /// nothing to be told.
     pub(super) fn look_at_ends(&mut self, consumer: &Consumer, now: Duration) {
         let may_ask = |shard: &&Shard| shard.ask_at <= now;
         let ids: Vec<ShardId> =
@@ -107,13 +107,21 @@ impl Desk<'_> {
         if self.suspects > 0 {
             return self.look_at_suspects(consumer, &ids, now);
         }
-        match consumer.ends(&ids, ENDS_WAIT) {
+        let asked = time::monotonic();
+        match consumer.ends(&ids, self.ends_wait) {
             Ok(ends) => {
-                ends.into_iter().for_each(|(id, end)| self.note_end(id, end));
+                ends.into_iter().for_each(|(id, end)| self.note_end(id, end, asked));
+                if time::monotonic().saturating_sub(asked) <= ENDS_WAIT {
+                    self.ends_wait = ENDS_WAIT;
+                }
                 self.kafka_answers();
             }
             Err(_) if consumer.answers(ENDS_WAIT) => self.suspects = ids.len(),
-            Err(error) => self.unanswered(&error),
+            Err(error) => {
+                // Brokers that only are slow need more time.
+                self.ends_wait = KAFKA_WAIT;
+                self.unanswered(&error);
+            }
         }
     }
 
@@ -124,8 +132,9 @@ impl Desk<'_> {
             self.berth.beat();
             self.suspects -= 1;
             let id = ids[self.suspects % ids.len()];
+            let asked = time::monotonic();
             match consumer.watermarks(id, ENDS_WAIT) {
-                Ok((_, end)) => self.note_end(id, end),
+                Ok((_, end)) => self.note_end(id, end, asked),
                 Err(error) => {
                     self.suspects = 0;
                     if let Err(error) = self.blame(consumer, id, error) {
@@ -138,10 +147,10 @@ impl Desk<'_> {
         self.kafka_answers();
     }
 
-    fn note_end(&mut self, id: ShardId, end: Offset) {
+    fn note_end(&mut self, id: ShardId, end: Offset, asked: Duration) {
         self.answered_for(id);
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        shard.note_end(end, time::monotonic());
+        shard.note_end(end, asked);
         self.slot(id).set_offset(ShardWord::HighWatermark, Some(end));
     }
 

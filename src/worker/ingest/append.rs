@@ -42,9 +42,8 @@ impl Desk<'_> {
     /// one round trip; in several, of fewer batches, while calls fail.
     pub fn append_ripe(&mut self, all: bool) -> Result<()> {
         let now = time::monotonic();
-        self.stand_if_late(now);
         if !self.store_backoff.is_over(now) {
-            return self.set_full_aside(now);
+            return self.set_full_aside();
         }
         let appends = self.pending(all, now)?;
         let mut rest = appends.as_slice();
@@ -62,10 +61,10 @@ impl Desk<'_> {
     }
 
     /// While the store may not be asked, a draft grows to its bound and no further.
-    fn set_full_aside(&mut self, now: Duration) -> Result<()> {
+    fn set_full_aside(&mut self) -> Result<()> {
         let config = self.config;
         let mut full = self.shards.values_mut().filter(|shard| shard.is_full(config));
-        full.try_for_each(|shard| shard.set_aside(config, now))
+        full.try_for_each(|shard| shard.set_aside(config))
     }
 
     /// Where one shard fails for itself, each is appended alone: what has been done before is
@@ -99,7 +98,7 @@ impl Desk<'_> {
         for shard in self.shards.values_mut().filter(|shard| shard.alone.may_work(now)) {
             let leaving = shard.phase == Phase::Leaving && shard.has_draft();
             if all || leaving || shard.is_ripe(self.config, now) {
-                shard.pack(self.config, now)?;
+                shard.pack(self.config)?;
             }
             appends.extend(shard.pending.as_ref().map(|pending| pending.append.clone()));
         }

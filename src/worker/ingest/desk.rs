@@ -3,6 +3,7 @@
 //! Everything that can fail for one shard is kept to that shard; what fails for all (the store
 //! is away) leaves each shard where it is, to be tried again.
 
+use super::answers::ENDS_WAIT;
 use super::append::AppendBound;
 use super::maps::Maps;
 use super::pressure::Memory;
@@ -26,8 +27,8 @@ use std::time::Duration;
 /// How often store and board are compared with what we believe, also when idle (P6).
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A turn that begins this long after the last one is late.
-const LATE: Duration = Duration::from_secs(1);
+/// How often partitions are asked for their ends: where nothing comes, clocks go by the answers.
+const ENDS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
 pub(super) const HOLDER_GRACE: Duration = Duration::from_secs(1);
@@ -49,7 +50,6 @@ pub struct Desk<'a> {
     pub(super) identity: Option<Identity>,
     /// Counts assignments, so that readers of the board can tell the newest.
     generation: u64,
-    turned_at: Duration,
     looked_at: Duration,
     committed_at: Duration,
     /// From one commit to the next: `commit-interval`, or longer where maps take time to make.
@@ -69,6 +69,9 @@ pub struct Desk<'a> {
     pub(super) map_room: usize,
     pub(super) maps: Maps<'a>,
     pub(super) topics_checked: bool,
+    asked_ends_at: Duration,
+    /// How long brokers may take to name the ends.
+    pub(super) ends_wait: Duration,
     /// Partitions that are still to be asked one by one for their ends.
     pub(super) suspects: usize,
     /// Since when questions for ends fail.
@@ -98,7 +101,6 @@ impl<'a> Desk<'a> {
             unserved: BTreeSet::new(),
             identity: None,
             generation: 0,
-            turned_at: time::monotonic(),
             looked_at: time::monotonic().saturating_sub(phase(LOOK_INTERVAL)),
             committed_at: time::monotonic().saturating_sub(phase(config.commit_interval)),
             commit_pause: config.commit_interval,
@@ -113,6 +115,8 @@ impl<'a> Desk<'a> {
             map_room: metadata::MAP_MAX,
             maps: Maps::default(),
             topics_checked: false,
+            asked_ends_at: Duration::ZERO,
+            ends_wait: ENDS_WAIT,
             suspects: 0,
             unanswered_since: None,
             kafka_troubles: Vec::new(),
@@ -207,28 +211,11 @@ impl<'a> Desk<'a> {
         }
     }
 
-    pub fn begin_turn(&mut self, now: Duration) {
-        self.stand_if_late(now);
-        self.turned_at = now;
-    }
-
-    /// Nothing was read while this process did not run (SIGSTOP, suspend) or waited (a store that
-    /// hung): the clocks stand where they were then, until what has arrived meanwhile is read.
-    /// Asked before a clock is stopped, stored or published: what ran on meanwhile must not count.
-    pub(super) fn stand_if_late(&mut self, now: Duration) {
-        if now.saturating_sub(self.turned_at) > LATE {
-            for shard in self.shards.values_mut() {
-                shard.clock.behind(self.turned_at);
-            }
-        }
-    }
-
     pub fn caught_up(&mut self, id: ShardId) {
         if let Some(shard) = self.shards.get_mut(&id)
             && shard.phase == Phase::Flowing
         {
-            shard.tail.caught_up();
-            shard.clock.caught_up(time::monotonic());
+            shard.tail.reached(shard.next);
         }
     }
 
@@ -249,8 +236,13 @@ impl<'a> Desk<'a> {
         self.hold_back(now);
         self.find(consumer, now)?;
         self.berth.beat();
-        self.flow(consumer, now)?;
+        self.flow(consumer)?;
         self.berth.beat();
+        if now.saturating_sub(self.asked_ends_at) >= ENDS_INTERVAL && !self.stopping {
+            self.asked_ends_at = now;
+            self.look_at_ends(consumer, now);
+            self.berth.beat();
+        }
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = now;
             self.compare()?;
@@ -260,7 +252,8 @@ impl<'a> Desk<'a> {
             self.berth.beat();
             // At the end there is no time for questions that a broker may leave unanswered.
             if !self.stopping {
-                self.ask_kafka(consumer, now)?;
+                self.compare_ranges(consumer)?;
+                self.look_at_troubles(consumer, now);
             }
             self.troubles.tell(time::monotonic());
         }
@@ -269,13 +262,6 @@ impl<'a> Desk<'a> {
             self.commit(consumer, false)?;
         }
         self.finish_leaving(consumer, now)
-    }
-
-    fn ask_kafka(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
-        self.look_at_ends(consumer, now);
-        self.compare_ranges(consumer)?;
-        self.look_at_troubles(consumer, now);
-        Ok(())
     }
 
     fn note_holders(&mut self, now: Duration) {
@@ -378,10 +364,9 @@ impl<'a> Desk<'a> {
     /// Publishes clocks and states. Constant cost per shard.
     pub fn report(&mut self) {
         let now = time::monotonic();
-        self.stand_if_late(now);
         for shard in self.shards.values() {
             let Some(slot) = self.berth.board.shard(shard.id) else { continue };
-            slot.set(ShardWord::Clock, shard.safe_clock(now).map_or(0, |at| at.0.max(0) as u64));
+            slot.set(ShardWord::Clock, shard.safe_clock().map_or(0, |at| at.0.max(0) as u64));
             slot.set(ShardWord::Frozen, u64::from(shard.phase != Phase::Flowing));
             let pause = match (shard.hold, shard.phase) {
                 (Some(hold), _) => hold,

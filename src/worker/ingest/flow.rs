@@ -49,8 +49,7 @@ impl Desk<'_> {
     }
 
     /// Starts what is found and held, pauses what may not flow.
-    pub(super) fn flow(&mut self, consumer: &Consumer, now: Duration) -> Result<()> {
-        self.stand_if_late(now);
+    pub(super) fn flow(&mut self, consumer: &Consumer) -> Result<()> {
         let mut start = Vec::new();
         let mut pause = Vec::new();
         for shard in self.shards.values_mut() {
@@ -62,7 +61,7 @@ impl Desk<'_> {
                 Phase::Flowing if shard.hold.is_some() && idle => shard.phase = Phase::Starting,
                 _ => {}
             }
-            shard.clock.freeze(shard.phase != Phase::Flowing, now);
+            shard.stand_unless_flowing();
             if shard.open && shard.phase != Phase::Flowing {
                 shard.open = false;
                 pause.push(shard.id);

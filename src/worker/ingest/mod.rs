@@ -73,7 +73,6 @@ fn work(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
 /// One turn: read, append, look after the shards, report.
 fn turn(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
     desk.berth.beat();
-    desk.begin_turn(time::monotonic());
     read(consumer, desk)?;
     desk.append_ripe(false)?;
     desk.berth.beat();

@@ -87,7 +87,7 @@ impl Desk<'_> {
              were read; reading goes on at {low}; give the topic more retention",
             shard.next
         );
-        shard.skip_to(low, time::monotonic());
+        shard.skip_to(low);
         Ok(false)
     }
 
@@ -95,6 +95,6 @@ impl Desk<'_> {
     fn strand(&mut self, id: ShardId) -> Result<()> {
         let Some(shard) = self.shards.get_mut(&id) else { return Ok(()) };
         shard.stranded = true;
-        shard.set_aside(self.config, time::monotonic())
+        shard.set_aside(self.config)
     }
 }

@@ -175,8 +175,10 @@ impl Shard {
         self.phase = Phase::Starting;
     }
 
-    /// Throws away all that was read and is not in the store; the store knows better.
+    /// Throws away all that was read and is not in the store; the store knows better. Deadlines
+    /// go on seeing the clock as it was before that.
     pub fn find_again(&mut self) {
+        self.clock = Clock::resume(self.safe_clock());
         self.forget();
         if let Some(life) = self.life.take() {
             self.left = Some(Left { life, position: self.position, at: time::monotonic() });
@@ -193,8 +195,8 @@ impl Shard {
 
     /// The clock as deadlines may see it: it does not pass a span that is read and not yet in
     /// the store, so that no segment falls due before a span that belongs to it is indexed.
-    pub fn safe_clock(&self, now: Duration) -> Option<EventMs> {
-        self.unstored_ms.or_else(|| self.clock.read(now))
+    pub fn safe_clock(&self) -> Option<EventMs> {
+        self.unstored_ms.or_else(|| self.clock.read())
     }
 
     /// The store stands exactly where we believe it does.
@@ -277,39 +279,45 @@ impl Shard {
 
     /// Stops reading here: what is drafted waits for the store as if that had refused it, what
     /// else arrives is thrown away, and a seek comes back to what stands behind the draft.
-    pub fn set_aside(&mut self, config: &Config, now: Duration) -> Result<()> {
-        self.pack(config, now)?;
+    pub fn set_aside(&mut self, config: &Config) -> Result<()> {
+        self.pack(config)?;
         if self.phase == Phase::Flowing {
             self.phase = if self.pending.is_some() { Phase::Refused } else { Phase::Starting };
         }
         Ok(())
     }
 
-    /// The partition ends at `end`: whether the clock may run by itself.
-    pub fn note_end(&mut self, end: Offset, now: Duration) {
+    /// The partition ends at `end`, by the answer to what was asked at `asked`.
+    pub fn note_end(&mut self, end: Offset, asked: Duration) {
         if self.phase != Phase::Flowing {
-            self.tail = Tail::default();
             return;
         }
-        match self.tail.look(self.next, end, self.clock.is_caught_up()) {
-            Verdict::CaughtUp => self.clock.caught_up(now),
-            Verdict::Behind => self.clock.behind(now),
+        match self.tail.look(self.next, end) {
+            Verdict::AllRead => self.clock.all_read(asked),
             // With the seek the client says anew when it has reached the end.
             Verdict::AskClient if self.is_idle() => self.phase = Phase::Starting,
             Verdict::AskClient | Verdict::Unknown => {}
         }
     }
 
+    /// Whoever is not read has a clock that stands.
+    pub fn stand_unless_flowing(&mut self) {
+        if self.phase != Phase::Flowing {
+            self.clock.stand();
+            self.tail.leave();
+        }
+    }
+
     /// Packs the draft into the next batch of the chain, under a fresh id. Nothing to pack and
     /// nothing pending is no error: then `pending` stays empty.
-    pub fn pack(&mut self, config: &Config, now: Duration) -> Result<()> {
+    pub fn pack(&mut self, config: &Config) -> Result<()> {
         let Some(life) = self.life else { return Ok(()) };
         if self.pending.is_some() || !self.has_draft() {
             return Ok(());
         }
         if self.draft.is_empty() {
             let tally = std::mem::take(&mut self.tally);
-            self.pending = Some(self.follow(life, self.next, None, tally, now));
+            self.pending = Some(self.follow(life, self.next, None, tally));
             return Ok(());
         }
         let place = Place {
@@ -317,43 +325,36 @@ impl Shard {
             previous: self.tip,
             start: self.position,
             next: self.next,
-            clock: self.clock_at(now),
+            clock: self.clock_now(),
         };
         let batch = batch::pack(&mut self.draft, place, config.compression);
         self.draft.clear();
         let tally = std::mem::take(&mut self.tally);
-        self.pending = Some(self.follow(life, self.next, Some(batch), tally, now));
+        self.pending = Some(self.follow(life, self.next, Some(batch), tally));
         Ok(())
     }
 
     /// What follows the position: a batch, or a move over offsets without one.
-    fn follow(
-        &self,
-        life: Life,
-        next: Offset,
-        batch: Option<Batch>,
-        tally: Tally,
-        now: Duration,
-    ) -> Pending {
+    fn follow(&self, life: Life, next: Offset, batch: Option<Batch>, tally: Tally) -> Pending {
         let append = Append {
             shard: self.id,
             life,
             position: self.position,
             tip: self.tip,
             next,
-            clock: self.clock_at(now),
+            clock: self.clock_now(),
             batch,
         };
         Pending { append, tally }
     }
 
-    fn clock_at(&self, now: Duration) -> EventMs {
-        self.clock.read(now).unwrap_or(EventMs(time::wall_ms()))
+    fn clock_now(&self) -> EventMs {
+        self.clock.read().unwrap_or(EventMs(time::wall_ms()))
     }
 
     /// Moves the position over offsets that retention ate: they are lost, and counted so. Nothing
     /// may be drafted or pending.
-    pub fn skip_to(&mut self, earliest: Offset, now: Duration) {
+    pub fn skip_to(&mut self, earliest: Offset) {
         let Some(life) = self.life else { return };
         self.forget();
         self.stranded = true;
@@ -361,7 +362,7 @@ impl Shard {
         self.phase = Phase::Refused;
         let lost = earliest.0.abs_diff(self.position.0);
         let tally = Tally { lost, ..Tally::default() };
-        self.pending = Some(self.follow(life, earliest, None, tally, now));
+        self.pending = Some(self.follow(life, earliest, None, tally));
     }
 
     /// The pending batch counts: we stand behind it. Returns it for the counters.
@@ -389,6 +390,7 @@ impl Shard {
     pub fn draft_span(&mut self, payload: &[u8], config: &Config) {
         let Ok(span) = span::parse(payload, config.validate) else { panic!("no span") };
         self.draft.add(&span, self.next, EventMs(1));
+        self.unstored_ms.get_or_insert(EventMs(1));
         self.next = Offset(self.next.0 + 1);
     }
 }
@@ -428,17 +430,17 @@ mod tests {
     fn deadlines_do_not_pass_what_is_read_and_not_yet_stored() {
         let mut shard = Shard::new(ShardId(0), &Config::default(), NOW);
         shard.adopt(&state());
-        assert_eq!(shard.safe_clock(NOW), Some(EventMs(100)));
+        assert_eq!(shard.safe_clock(), Some(EventMs(100)));
         for (offset, at) in [(3, 200), (4, 900)] {
             let arrived = shard.arrive(Offset(offset), Some(EventMs(at)), WALL, NOW);
             assert_eq!(arrived, Some(EventMs(at)));
         }
-        assert_eq!(shard.safe_clock(NOW), Some(EventMs(200)));
+        assert_eq!(shard.safe_clock(), Some(EventMs(200)));
         let tally = std::mem::take(&mut shard.tally);
-        shard.pending = Some(shard.follow(Life(1), shard.next, None, tally, NOW));
-        assert_eq!(shard.safe_clock(NOW), Some(EventMs(200)), "on its way is not stored");
+        shard.pending = Some(shard.follow(Life(1), shard.next, None, tally));
+        assert_eq!(shard.safe_clock(), Some(EventMs(200)), "on its way is not stored");
         assert!(shard.appended().is_some());
-        assert_eq!((shard.position, shard.safe_clock(NOW)), (Offset(5), Some(EventMs(900))));
+        assert_eq!((shard.position, shard.safe_clock()), (Offset(5), Some(EventMs(900))));
     }
 
     #[test]
@@ -447,7 +449,7 @@ mod tests {
         shard.adopt(&state());
         shard.known = OffsetMap::all_but(Offset(3), Offset(4), Vec::new());
         assert_eq!(shard.arrive(Offset(3), Some(EventMs(200)), WALL, NOW), None);
-        assert_eq!(shard.safe_clock(NOW), Some(EventMs(200)));
+        assert_eq!(shard.safe_clock(), Some(EventMs(200)));
         assert!(shard.has_draft(), "the position has to move");
     }
 }

@@ -1,9 +1,8 @@
 //! The end of a shard's partition: whether the shard has read up to it.
 //!
-//! The client says so once for each end (PARTITION_EOF). That word grows old: reading may fall
-//! behind again, or may stop for a while (a store that hangs), and then the client does not say it
-//! again while nothing is added. The ends that brokers name are no substitute, because behind the
-//! last message there may be markers of transactions; but they tell when to doubt, and to ask.
+//! A broker is asked for it again and again: its answer tells at once that all is read, and that
+//! the broker is there. But behind the last message there may be markers of transactions, which
+//! only the client sees: it says once for each end that it has reached it (PARTITION_EOF).
 
 use crate::segment::Offset;
 
@@ -11,47 +10,48 @@ use crate::segment::Offset;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// All there is has been read.
-    CaughtUp,
-    /// What was there a look ago has not been read yet.
-    Behind,
+    AllRead,
     /// Nothing moves, and only the client can tell whether there is more to be read.
     AskClient,
     Unknown,
 }
 
+/// So many looks without a move mean that nothing moves.
+const QUIET: u32 = 4;
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tail {
     /// Where reading stood and the partition ended at the last look.
     looked: Option<(Offset, Offset)>,
-    /// The client has said since then that all is read.
-    said: bool,
+    /// Where reading stood when the client said that it had reached the end.
+    said: Option<Offset>,
     /// Looks in a row at which nothing had moved though it was not known to be all.
     quiet: u32,
 }
 
 impl Tail {
-    /// The client says that all is read.
-    pub fn caught_up(&mut self) {
-        self.said = true;
+    /// The client says that all is read; reading stands at `next`.
+    pub fn reached(&mut self, next: Offset) {
+        self.said = Some(next);
     }
 
-    /// The partition ends at `end`, and all below `next` is read. `caught_up`: the clock goes by
-    /// the client's word that this is all.
-    pub fn look(&mut self, next: Offset, end: Offset, caught_up: bool) -> Verdict {
-        let before = self.looked.replace((next, end));
-        let said = std::mem::take(&mut self.said);
-        let moved = before != Some((next, end));
-        self.quiet = if moved || said || caught_up { 0 } else { self.quiet + 1 };
-        if next == end {
-            return Verdict::CaughtUp;
+    /// The shard is not read for a while, or from elsewhere: what the client said is past.
+    pub fn leave(&mut self) {
+        self.said = None;
+    }
+
+    /// The partition ends at `end`, and all below `next` is read.
+    pub fn look(&mut self, next: Offset, end: Offset) -> Verdict {
+        let moved = self.looked.replace((next, end)) != Some((next, end));
+        let read = next == end || (!moved && self.said == Some(next));
+        self.quiet = if moved || read { 0 } else { self.quiet + 1 };
+        // Asking is rarer each time: it begins anew behind the last message, and there may be much
+        // to skip (aborted transactions) before the next one.
+        match read {
+            true => Verdict::AllRead,
+            false if self.quiet >= QUIET && self.quiet.is_power_of_two() => Verdict::AskClient,
+            false => Verdict::Unknown,
         }
-        if moved {
-            let behind = before.is_some_and(|(_, then_end)| next < then_end) && !said;
-            return if behind { Verdict::Behind } else { Verdict::Unknown };
-        }
-        // Rarer each time: asking begins anew behind the last message, and there may be much to
-        // skip (aborted transactions) before the next one.
-        if self.quiet.is_power_of_two() { Verdict::AskClient } else { Verdict::Unknown }
     }
 }
 
@@ -59,42 +59,41 @@ impl Tail {
 mod tests {
     use super::*;
 
-    fn look(tail: &mut Tail, next: i64, end: i64, caught_up: bool) -> Verdict {
-        tail.look(Offset(next), Offset(end), caught_up)
+    fn look(tail: &mut Tail, next: i64, end: i64) -> Verdict {
+        tail.look(Offset(next), Offset(end))
     }
 
     #[test]
-    fn who_has_read_up_to_the_end_is_caught_up() {
+    fn who_has_read_up_to_the_end_has_read_all() {
         let mut tail = Tail::default();
-        assert_eq!(look(&mut tail, 7, 7, false), Verdict::CaughtUp);
-        assert_eq!(look(&mut tail, 7, 7, true), Verdict::CaughtUp);
+        assert_eq!(look(&mut tail, 7, 7), Verdict::AllRead);
+        assert_eq!(look(&mut tail, 7, 9), Verdict::Unknown);
+        assert_eq!(look(&mut tail, 9, 9), Verdict::AllRead);
     }
 
     #[test]
     fn a_quiet_partition_that_ends_in_a_marker_has_the_client_asked_rarer_each_time() {
         let mut tail = Tail::default();
-        let asked = (0..20).map(|_| look(&mut tail, 7, 8, false) == Verdict::AskClient);
+        let asked = (0..40).map(|_| look(&mut tail, 7, 8) == Verdict::AskClient);
         let asked: Vec<usize> =
             asked.enumerate().filter(|(_, asks)| *asks).map(|(n, _)| n).collect();
-        assert_eq!(asked, [1, 2, 4, 8, 16]);
-        tail.caught_up();
-        assert_eq!(look(&mut tail, 7, 8, true), Verdict::Unknown);
-        assert_eq!(look(&mut tail, 7, 8, true), Verdict::Unknown);
-        (0..100).for_each(|_| assert_eq!(look(&mut tail, 7, 8, true), Verdict::Unknown));
-        // A turn that hung.
-        assert_eq!(look(&mut tail, 7, 8, false), Verdict::AskClient);
+        assert_eq!(asked, [4, 8, 16, 32]);
+        tail.reached(Offset(7));
+        (0..100).for_each(|_| assert_eq!(look(&mut tail, 7, 8), Verdict::AllRead));
+        // Refused, and sought again: the client has yet to say it.
+        tail.leave();
+        assert_eq!(look(&mut tail, 7, 8), Verdict::Unknown);
     }
 
     #[test]
-    fn what_was_there_a_look_ago_and_is_not_read_is_a_backlog() {
+    fn the_client_s_word_is_past_when_something_has_come() {
         let mut tail = Tail::default();
-        assert_eq!(look(&mut tail, 100, 150, true), Verdict::Unknown);
-        // A second later it stands behind that end, and more has come.
-        assert_eq!(look(&mut tail, 160, 210, true), Verdict::Unknown);
-        assert_eq!(look(&mut tail, 200, 400, true), Verdict::Behind);
-        assert_eq!(look(&mut tail, 300, 500, false), Verdict::Behind);
-        // All was read in between, by the client's word: what is missing has just come.
-        tail.caught_up();
-        assert_eq!(look(&mut tail, 480, 501, true), Verdict::Unknown);
+        look(&mut tail, 7, 8);
+        tail.reached(Offset(7));
+        assert_eq!(look(&mut tail, 7, 20), Verdict::Unknown);
+        assert_eq!(look(&mut tail, 19, 20), Verdict::Unknown);
+        assert_eq!(look(&mut tail, 19, 20), Verdict::Unknown);
+        tail.reached(Offset(19));
+        assert_eq!(look(&mut tail, 19, 20), Verdict::AllRead);
     }
 }

@@ -66,33 +66,50 @@ fn shard<'d>(desk: &'d mut Desk<'_>) -> &'d mut Shard {
     }
 }
 
-/// A turn that began five seconds ago, with a clock that ran then and stood at 1000.
-fn late_turn(desk: &mut Desk<'_>) -> Duration {
-    let now = time::monotonic();
-    let then = now - Duration::from_secs(5);
-    desk.begin_turn(then);
-    shard(desk).clock = Clock::resume(Some(EventMs(1000)));
-    shard(desk).clock.caught_up(then);
-    now
+/// What the board says of the clock.
+fn published(desk: &mut Desk<'_>) -> u64 {
+    desk.report();
+    desk.slot(ID).get(ShardWord::Clock)
+}
+
+/// Turns until `done`, each with the question that is due.
+fn look_until(desk: &mut Desk<'_>, consumer: &Consumer, done: impl Fn(&mut Desk<'_>) -> bool) {
+    let until = time::monotonic() + Duration::from_secs(60);
+    while !done(desk) && time::monotonic() < until {
+        consumer.poll(Duration::from_millis(10));
+        desk.look_at_ends(consumer, time::monotonic());
+    }
+    assert!(done(desk));
 }
 
 #[test]
-fn a_clock_that_ran_while_the_store_hung_is_not_published() {
-    at_desk(|desk, _| {
-        late_turn(desk);
-        desk.report();
-        assert_eq!(desk.slot(ID).get(ShardWord::Clock), 1000);
+fn a_clock_moves_when_a_broker_says_that_all_is_read_and_stands_while_none_does() {
+    let Ok(mock) = Mock::start(&[("topic".to_owned(), 1)]) else { panic!("no mock cluster") };
+    at_desk_with(&Config { bootstrap_servers: mock.address(), ..config() }, |desk, consumer| {
+        let state = State { position: Offset(0), clock: Some(EventMs(1000)), ..state() };
+        shard(desk).adopt(&state);
+        shard(desk).phase = Phase::Flowing;
+        look_until(desk, consumer, |desk| published(desk) >= 1100);
+        assert!(mock.set_up(false).is_ok());
+        let stood = published(desk);
+        look_until(desk, consumer, |desk| desk.unanswered_since.is_some());
+        let since = desk.unanswered_since;
+        assert_eq!(published(desk), stood, "no answer since {since:?}");
+        // The outage does not count when it is over.
+        desk.kafka_backoff.worked();
+        assert!(mock.set_up(true).is_ok());
+        look_until(desk, consumer, |desk| published(desk) > stood);
+        assert!(published(desk) <= stood + 1000);
     });
 }
 
 #[test]
-fn a_clock_that_ran_while_the_store_hung_is_not_frozen_so() {
-    at_desk(|desk, consumer| {
-        let now = late_turn(desk);
-        shard(desk).phase = Phase::Refused;
-        assert!(desk.flow(consumer, now).is_ok());
-        desk.begin_turn(now);
-        assert_eq!(shard(desk).clock.read(now), Some(EventMs(1000)));
+fn a_store_that_stands_elsewhere_lets_no_deadline_pass_what_has_to_be_read_again() {
+    at_desk(|desk, _| {
+        shard(desk).clock = Clock::resume(Some(EventMs(1000)));
+        draft_span(desk);
+        desk.find_again(ID);
+        assert_eq!(published(desk), 1);
     });
 }
 
@@ -161,20 +178,21 @@ fn whoever_may_be_out_of_range_is_asked_until_kafka_answers_and_read_by_a_new_fe
 }
 
 #[test]
-fn ends_that_stay_out_of_reach_stop_the_clock_and_have_the_client_asked() {
+fn ends_that_stay_out_of_reach_hold_the_clock_and_have_the_client_asked() {
     at_desk(|desk, _| {
-        let at = Duration::from_secs;
+        let at = Duration::from_millis;
         let shard = shard(desk);
         shard.clock = Clock::resume(Some(EventMs(1000)));
-        shard.clock.caught_up(at(0));
-        shard.note_end(Offset(20), at(1));
-        assert_eq!(shard.clock.read(at(2)), Some(EventMs(3000)));
-        shard.next = Offset(10);
-        shard.note_end(Offset(30), at(2));
-        assert_eq!((shard.clock.read(at(9)), shard.phase), (Some(EventMs(3000)), Phase::Flowing));
-        shard.position = shard.next;
-        shard.note_end(Offset(30), at(3));
-        assert_eq!(shard.phase, Phase::Starting);
+        shard.note_end(shard.next, at(0));
+        shard.note_end(shard.next, at(250));
+        assert_eq!(shard.clock.read(), Some(EventMs(1250)));
+        for look in 1..=4 {
+            assert_eq!(shard.phase, Phase::Flowing);
+            shard.note_end(Offset(30), at(250 + look * 250));
+        }
+        assert_eq!(shard.phase, Phase::Flowing);
+        shard.note_end(Offset(30), at(1500));
+        assert_eq!((shard.clock.read(), shard.phase), (Some(EventMs(1250)), Phase::Starting));
     });
 }
 
