@@ -2,6 +2,7 @@
 """Compares what went in with what came out, span by span.
 
 usage: check.py INPUT OUTPUT [--consumed] [--invalid DEAD] [--doubled N] [--split N]
+                [--timeouts ROOT,IDLE]
 
 INPUT holds the produced messages, one a line, or with --consumed what `testkit consume` printed of
 them, as OUTPUT and DEAD do. Every span of INPUT must be in OUTPUT at least once, unchanged but for
@@ -9,10 +10,17 @@ the two fields that are set, and no other span may be there; a message that is n
 DEAD. At most --doubled spans (default 0) may come more than once; identical copies in INPUT count
 once. A trace of one project may be in several segments only when it has several roots; at most
 --split traces (default 0) break that. Prints one line of counts; status 1 when a rule is broken.
+
+Of split traces it prints why their parts were flushed, and of the first ten where their parts came
+from; with --consumed also when those were stamped. With --consumed and --timeouts (root-timeout and
+timeout, in seconds) a split is right, and does not count, when `spanbufd assemble` splits the trace
+as well, with nothing but the stamps for a clock.
 """
 import argparse
 import collections
 import json
+import os
+import subprocess
 import sys
 
 
@@ -39,24 +47,31 @@ def bare(span):
     return json.dumps(span, sort_keys=True)
 
 
-def lines(path, consumed):
-    """The messages of a file: its lines, or the values in them."""
+def messages(path, consumed):
+    """The messages with the time that they were stamped and their place, where that is known."""
     with open(path, encoding="utf-8") as file:
         for line in file:
-            yield json.loads(line)["value"] if consumed else line.rstrip("\n")
+            if consumed:
+                message = json.loads(line)
+                yield message["value"], message["at_ms"], (message["partition"], message["offset"])
+            else:
+                yield line.rstrip("\n"), None, None
 
 
 class Input:
-    """What was produced: the spans, the rest, and how many roots each trace has."""
+    """What was produced: the spans, the rest, how many roots each trace has, and the stamps."""
 
     def __init__(self, path, consumed):
         self.spans, self.bad = set(), collections.Counter()
-        self.roots = collections.Counter()
-        for line in lines(path, consumed):
+        self.roots, self.stamps, self.timed = collections.Counter(), {}, {}
+        for line, at_ms, place in messages(path, consumed):
+            self.stamps[place] = at_ms
             span = is_span(line)
             if span is None:
                 self.bad[line] += 1
                 continue
+            if place is not None:
+                self.timed[place] = f'{{"at_ms":{at_ms},"span":{line}}}'
             key = bare(span)
             is_root = span.get("parent_span_id") is None or span.get("is_segment")
             if key not in self.spans and is_root:
@@ -71,12 +86,20 @@ class Output:
         self.seen, self.flushes = collections.Counter(), collections.Counter()
         self.flushes_of = collections.defaultdict(set)
         self.segments_of = collections.defaultdict(set)
+        self.parts_of = collections.defaultdict(dict)
         self.wrong = 0
-        for line in lines(path, True):
-            message = json.loads(line)
-            self.flushes[message["flush_id"]] += 1
-            for span in message["spans"]:
-                self.add(span, message["flush_id"])
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                consumed = json.loads(line)
+                self.flush(json.loads(consumed["value"]), consumed["headers"])
+
+    def flush(self, message, headers):
+        self.flushes[message["flush_id"]] += 1
+        for span in message["spans"]:
+            self.add(span, message["flush_id"])
+        first = message["spans"][0]
+        parts = self.parts_of[(first["project_id"], first["trace_id"])]
+        parts[message["flush_id"]] = Part(headers, len(message["spans"]))
 
     def add(self, span, flush_id):
         key = bare(span)
@@ -86,8 +109,74 @@ class Output:
         self.segments_of[(span["project_id"], span["trace_id"])].add(segment)
         self.wrong += span["is_segment"] != (span["span_id"] == segment)
 
-    def split(self, roots):
-        return sum(len(ids) > max(1, roots[trace]) for trace, ids in self.segments_of.items())
+
+class Part:
+    """One flush of a trace: why it was flushed, and from which messages."""
+
+    def __init__(self, headers, spans):
+        self.reason, self.spans, self.source = headers["reason"], spans, headers["source"]
+        shard, _, ranges = self.source.rstrip("…").partition(":")
+        self.places = []
+        for one in ranges.split(",") if ranges else []:
+            low, high = one.split("-")
+            self.places += [(int(shard), offset) for offset in range(int(low), int(high))]
+
+    def stamped(self, stamps):
+        """First and last stamp, None when they are not known."""
+        known = [stamps[place] for place in self.places if stamps.get(place) is not None]
+        return (min(known), max(known)) if known else None
+
+
+class Splits:
+    """The split traces: why, and which of them the stamps of their messages split anyhow."""
+
+    def __init__(self, given, out, timeouts):
+        self.stamps = given.stamps
+        self.traces = split(out.segments_of, given.roots)
+        self.right = set(self.traces) & by_stamps(given, timeouts) if timeouts else set()
+        self.parts_of = {trace: self.by_time(out.parts_of[trace].values()) for trace in self.traces}
+
+    def by_time(self, parts):
+        return sorted(parts, key=lambda part: (part.stamped(self.stamps) or (0, 0), part.source))
+
+    def wrong(self):
+        return [trace for trace in self.traces if trace not in self.right]
+
+    def tell(self):
+        kinds = collections.Counter(
+            ("right: " if trace in self.right else "wrong: ")
+            + ", ".join(part.reason for part in self.parts_of[trace]) for trace in self.traces)
+        for kind, count in sorted(kinds.items()):
+            print(f"  split {count}, {kind}")
+        for trace in self.wrong()[:10]:
+            print(f"  trace {trace[1]}")
+            for part in self.parts_of[trace]:
+                first, last = part.stamped(self.stamps) or ("?", "?")
+                print(f"    {part.reason}, {part.spans} spans from {part.source}, "
+                      f"stamped {first} to {last}")
+
+
+def split(segments_of, roots):
+    """The traces that are in more segments than they have roots."""
+    found = segments_of.items()
+    return [trace for trace, ids in found if len(ids) > max(1, roots[trace])]
+
+
+def by_stamps(given, timeouts):
+    """The traces that come out split when the stamps of the messages are the only clock."""
+    root, idle = timeouts.split(",")
+    command = [os.environ["SPANBUFD"], "assemble", "--timed", "--root-timeout", root,
+               "--timeout", idle]
+    segments_of = collections.defaultdict(set)
+    for shard in {place[0] for place in given.timed}:
+        timed = [given.timed[place] for place in sorted(given.timed) if place[0] == shard]
+        done = subprocess.run(command, input="\n".join(timed), text=True, check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for line in done.stdout.splitlines():
+            for span in json.loads(line)["spans"]:
+                segment = span["attributes"]["sentry.segment.id"]["value"]
+                segments_of[(span["project_id"], span["trace_id"])].add(segment)
+    return set(split(segments_of, given.roots))
 
 
 def arguments():
@@ -98,6 +187,7 @@ def arguments():
     parser.add_argument("--invalid")
     parser.add_argument("--doubled", type=int, default=0)
     parser.add_argument("--split", type=int, default=0)
+    parser.add_argument("--timeouts")
     return parser.parse_args()
 
 
@@ -108,10 +198,10 @@ def main():
     invented = len(set(out.seen) - given.spans)
     doubled = sum(count - 1 for count in out.seen.values())
     otherwise = sum(len(ids) - 1 for ids in out.flushes_of.values())
-    split = out.split(given.roots)
+    splits = Splits(given, out, args.timeouts)
     dead = 0
     if args.invalid:
-        letters = collections.Counter(lines(args.invalid, True))
+        letters = collections.Counter(line for line, _, _ in messages(args.invalid, True))
         dead = sum(letters.values())
         lost += sum((given.bad - letters).values())
         invented += sum(count for line, count in letters.items() if line not in given.bad)
@@ -120,11 +210,12 @@ def main():
         f"in {len(given.spans)} spans, {sum(given.bad.values())} others; out "
         f"{sum(out.flushes.values())} messages, {sum(out.seen.values())} spans; lost {lost}, "
         f"doubled {doubled} ({otherwise} under another flush_id), changed or invented {invented}, "
-        f"split {split}, wrong is_segment {out.wrong}, dead letters {dead}, repeated flush ids "
-        f"{sum(count - 1 for count in out.flushes.values())}"
+        f"split {len(splits.traces)}, wrong is_segment {out.wrong}, dead letters {dead}, repeated "
+        f"flush ids {sum(count - 1 for count in out.flushes.values())}"
     )
+    splits.tell()
     broken = lost or invented or out.wrong or doubled > args.doubled
-    sys.exit(1 if broken or split > args.split else 0)
+    sys.exit(1 if broken or len(splits.wrong()) > args.split else 0)
 
 
 main()
