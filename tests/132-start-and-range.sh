@@ -1,6 +1,7 @@
 #!/bin/sh
 # Where a group's first start begins, and what happens when retention eats what was not yet read: it
-# is counted as lost, and reading goes on at the earliest offset, never silently at the end.
+# is counted as lost, and reading goes on at the earliest offset, never silently at the end. A
+# position behind the end is nobody's to guess about.
 # kafka: apache
 . "$(dirname "$0")/lib/common.sh"
 
@@ -21,7 +22,7 @@ check "$TMP/in.2"
 at=$(($(count 1) + $(count 2)))
 produce "$IN" <"$TMP/in.3" >/dev/null
 "$TESTKIT" delete-records "$BOOTSTRAP" "$IN" 0 $((at + 10))
-start_spanbufd --timeout 2 --root-timeout 1
+start_spanbufd --timeout 2 --root-timeout 1 --leave-on-stop true
 wait_until 20 board_says 's[0]["lost"], s[0]["position"]' "(10, $((at + $(count 3))))"
 grep -q "offsets $at to $((at + 10)) are lost" "$TMP/log" || fail "the loss is not in the log"
 tail -n +11 "$TMP/in.3" | cat "$TMP/in.2" - >"$TMP/rest"
@@ -29,3 +30,11 @@ wait_until 30 all_out "$TMP/rest"
 board_says 'd["health"]' healthy || fail "not healthy after the gap"
 stop_spanbufd
 check "$TMP/rest"
+
+# As after a truncation.
+redis_cli flushall >/dev/null
+"$TESTKIT" commit "$BOOTSTRAP" "$ID" "$IN" 0 100000
+start_spanbufd --timeout 2 --root-timeout 1
+ended 78 30
+grep -q 'ends at offset .*before our position 100000.*reset the group' "$TMP/log" ||
+    fail "the log does not say what to do"

@@ -8,6 +8,7 @@
 //!     testkit add-partitions BOOTSTRAP TOPIC TOTAL
 //!     testkit delete-topic BOOTSTRAP TOPIC
 //!     testkit committed BOOTSTRAP GROUP TOPIC
+//!     testkit commit BOOTSTRAP GROUP TOPIC PARTITION OFFSET
 //!     testkit setting BOOTSTRAP TOPIC NAME
 //!     testkit restarts INSTANCE COUNT           kills flusher/0 and prints how long it was missed
 //!
@@ -51,6 +52,9 @@ fn main() {
         ["add-partitions", bootstrap, topic, total] => add_partitions(bootstrap, topic, total),
         ["delete-topic", bootstrap, topic] => delete_topic(bootstrap, topic),
         ["committed", bootstrap, group, topic] => committed(bootstrap, group, topic),
+        ["commit", bootstrap, group, topic, partition, offset] => {
+            commit(bootstrap, group, topic, partition, offset)
+        }
         ["setting", bootstrap, topic, name] => setting(bootstrap, topic, name),
         ["restarts", instance, count] => restarts::measure(instance, count),
         _ => Err("usage: see the head of tests/kit/testkit.rs".into()),
@@ -294,6 +298,15 @@ fn describe(message: &impl Message) -> Value {
         "value": text(message.payload()),
         "headers": headers,
     })
+}
+
+/// Commits an offset for a group without members.
+fn commit(bootstrap: &str, group: &str, topic: &str, partition: &str, offset: &str) -> Outcome {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", bootstrap).set("group.id", group).create()?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition.parse()?, Offset::Offset(offset.parse()?))?;
+    Ok(consumer.commit(&list, rdkafka::consumer::CommitMode::Sync)?)
 }
 
 /// Prints a line a partition: what the group has committed, and where the partition ends.
