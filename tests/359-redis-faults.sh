@@ -41,6 +41,8 @@ busy_on() { redis_cli eval 'while true do end' 0 >/dev/null 2>&1 & }
 busy_off() { redis_cli script kill >/dev/null; }
 wrongpass_on() { config requirepass changed; REDISCLI_AUTH=changed; kill_clients; }
 wrongpass_off() { config requirepass secret; REDISCLI_AUTH=secret; }
+noperm_on() { redis_cli acl setuser default -evalsha >/dev/null; }
+noperm_off() { redis_cli acl setuser default +evalsha >/dev/null; }
 # The one that takes the only place gives it back.
 maxclients_on() {
     mkfifo "$TMP/control"
@@ -89,11 +91,18 @@ row noreplicas 'NOREPLICAS.*min-replicas-to-write'
 row misconf 'MISCONF.*make room'
 row busy 'BUSY.*SCRIPT KILL'
 row wrongpass 'uthentication failed.*redis-password-file'
+row noperm 'NOPERM.*needs .*+evalsha'
 # Refused with a word, or cut off without one.
 row maxclients 'maxclients'
 row pause 'cannot read from .*go on trying'
 
+# Scripts that are gone are loaded again without a word.
 wait_until 60 all_out "$TMP/in"
+: >"$TMP/log"
+redis_cli script flush >/dev/null
+more
+wait_until 60 all_out "$TMP/in"
+if grep -E 'WARN|ERROR' "$TMP/log"; then fail "something is said of scripts that are gone"; fi
 board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"
 NO_AUDIT=1 stop_spanbufd
 audit --redis-password-file "$TMP/password" >"$TMP/audit" 2>&1 ||
