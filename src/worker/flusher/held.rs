@@ -24,7 +24,8 @@ use crate::sys::{random, time};
 use crate::worker::{Alone, phase};
 use std::time::Duration;
 
-/// How often the store's state is compared with the index, also when nothing moves.
+/// How often the store's state is compared with the index, at least, also when nothing moves. The
+/// times differ: what all have waited for at once must not leave them in step.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often sparse batches are looked for.
@@ -127,7 +128,7 @@ impl Held {
         let mut is_ahead = false;
         if position.is_none() || is_late || !looked {
             is_ahead = self.compare(desk)?;
-            self.looked_at = now;
+            self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL / 4));
             self.looked_on = desk.store.connection();
         }
         if is_ahead || self.is_behind(desk) { self.index_new(desk) } else { Ok(()) }

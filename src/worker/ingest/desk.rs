@@ -24,7 +24,7 @@ use crate::worker::{Backoff, Berth, GONE_SHARE, LEAVING_SHARE, Repeats, phase};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How often store and board are compared with what we believe, also when idle (P6).
+/// How often store and board are compared with what we believe, at least, also when idle (P6).
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often partitions are asked for their ends: where nothing comes, clocks go by the answers.
@@ -244,7 +244,7 @@ impl<'a> Desk<'a> {
             self.berth.beat();
         }
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
-            self.looked_at = now;
+            self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL / 4));
             self.compare()?;
             self.notice_contests();
             self.berth.beat();
