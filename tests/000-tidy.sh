@@ -33,6 +33,10 @@ others() {
     forbid 'signal_hook::' "signal-hook is named by src/sys/signal.rs" \
         $(find src -name '*.rs' | grep -v sys/signal.rs)
     forbid '\bgetopts::' "getopts belongs into config and command" $(others config command)
+    forbid '\bSystemTime\b' "timers run on the monotonic clock; sys/time.rs has the other one" \
+        $(find src -name '*.rs' | grep -v sys/time.rs)
+    forbid 'wall_ms' "the supervisor takes no decision by the wall clock" \
+        $(find src/supervisor -name '*.rs' | grep -v supervisor/mod.rs)
     forbid 'env_logger::' "env_logger is named by src/command/log.rs" \
         $(find src -name '*.rs' | grep -v command/log.rs)
 

@@ -15,6 +15,12 @@ redis_cli config set maxmemory 1 >/dev/null
 produce "$IN" <"$TMP/part.ab" >/dev/null
 # Paused for memory (5) or because Redis refuses (2); the clocks stand, and so do deadlines.
 wait_until 10 board_says 'all(x["paused"] in (2, 5) for x in s)' True
+clocks='[x["clock"] for x in s], {x["frozen"] for x in s}'
+stand=$(board "$clocks")
+began=$(date +%s)
+past() { [ $(($(date +%s) - began)) -ge 3 ]; }
+wait_until 10 past
+board_says "$clocks" "$stand" || fail "clocks run on: they stood at $stand"
 board_says 'total("read")' "$first" || fail "something was read into a full Redis"
 redis_cli config set maxmemory 0 >/dev/null
 wait_until 60 all_out "$TMP/in"

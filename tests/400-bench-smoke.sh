@@ -16,6 +16,11 @@ for name in ("small", "live"):
     assert figures[f"path {name}"]["sum_us"]["min"] > 0, name
 END
 
+BENCH_BUILT=1 TEST_KAFKA=mock sh "$ROOT/tests/bench/restart.sh" 2 >"$TMP/restart" 2>&1 ||
+    { cat "$TMP/restart"; fail "restarts are not measured"; }
+grep -q 'flushing median [0-9.]* min [0-9.]* max [0-9.]* of 2$' "$TMP/restart" ||
+    fail "no figure: $(cat "$TMP/restart")"
+
 BENCHKIT=$(dirname "$TESTKIT")/benchkit
 "$BENCHKIT" curves 5000 >"$TMP/curves" || fail "no curves"
 for title in "spans buffered" "spans a trace" shards "busy for minutes"; do

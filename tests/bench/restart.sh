@@ -11,8 +11,8 @@ if [ -z "${BENCH_BUILT:-}" ]; then
     # A PID namespace: what is killed here is nobody else's.
     BENCH_BUILT=1 exec unshare --pid --fork --mount-proc --kill-child sh "$0" "$@"
 fi
-SPANBUFD=$ROOT/target/release/spanbufd TESTKIT=$ROOT/target/release/examples/testkit
-export SPANBUFD TESTKIT
+SPANBUFD=${SPANBUFD:-$ROOT/target/release/spanbufd}
+TESTKIT=${TESTKIT:-$ROOT/target/release/examples/testkit}
 . "$ROOT/tests/lib/common.sh"
 
 # shellcheck disable=SC2119

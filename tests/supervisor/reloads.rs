@@ -27,7 +27,10 @@ pub fn takes_back_what_a_worker_rejects() {
 pub fn takes_back_what_a_refused_reload_came_after() {
     let daemon = Daemon::running(3, "late");
     daemon.signal("HUP");
-    daemon.wait_for("a probation", in_state(ReloadState::Probation));
+    daemon.wait_for("a probation, the workers replaced one at a time", |board| {
+        assert!((0..3).filter(|n| !healthy(board, *n)).count() <= 1);
+        in_state(ReloadState::Probation)(board)
+    });
     daemon.signal("HUP");
     daemon.wait_for("the old configuration", |board| {
         let word = |word| board.daemon().get(word);

@@ -138,9 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn memory_without_a_known_bound_is_never_short() {
-        let unbounded =
-            crate::store::redis::Memory { used_bytes: u64::MAX, max_bytes: 0, host_bytes: 0 };
-        assert!(!Memory::default().is_short(unbounded.used_percentage(), 80));
+    fn memory_is_bounded_by_the_store_or_else_by_its_host_or_not_known_to_be() {
+        let used = |used_bytes, max_bytes, host_bytes| {
+            crate::store::redis::Memory { used_bytes, max_bytes, host_bytes }.used_percentage()
+        };
+        assert_eq!((used(90, 100, 1000), used(90, 0, 1000)), (90, 9));
+        assert!(!Memory::default().is_short(used(u64::MAX, 0, 0), 80));
     }
 }
