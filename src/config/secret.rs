@@ -95,7 +95,9 @@ fn mask_url(text: &str) -> String {
 }
 
 fn mask_authority(place: &str) -> String {
-    let start = place.find("://").map_or(0, |at| at + 3);
+    let is_scheme = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+');
+    let scheme = place.find("://").filter(|at| is_scheme(&place[..*at]));
+    let start = scheme.map_or(0, |at| at + 3);
     let rest = &place[start..];
     let colon = rest.rfind('@').and_then(|at| Some((rest[..at].find(':')?, at)));
     match colon {
@@ -152,6 +154,7 @@ mod tests {
             ("rediss://user:p@w@h/0", "rediss://user:***@h/0"),
             ("redis://u:pa/ss@h/0", "redis://u:***@h/0"),
             ("redis://u:p?q@h/0", "redis://u:***@h/0"),
+            ("redis:/:pw@h/0?next=redis://u:pw@h", "redis:***@h"),
             ("unix:///s?user=a@b&pass=pw", "unix:///s?user=a@b&pass=***"),
             ("unix:///s?db=1&pass=pw", "unix:///s?db=1&pass=***"),
         ] {

@@ -87,15 +87,33 @@ const LIMITS: Limits =
     Limits { timeout_ms: 60_000, root_timeout_ms: 10_000, max_age_ms: 600_000, max_bytes: 1 << 20 };
 
 /// A batch as somebody else may have written it to Redis: as it is, and with a right checksum
-/// wherever its header may be taken to end.
+/// where its header ends.
 pub fn batch(data: &[u8]) {
     read_batch(data);
-    for end in 20..data.len().min(300) {
-        let mut sealed = data[..end].to_vec();
-        sealed.extend_from_slice(&xxh3_64(&data[..end]).to_be_bytes());
-        sealed.extend_from_slice(&data[end..]);
-        read_batch(&sealed);
+    let Some(end) = header_end(data) else { return };
+    let checksum = xxh3_64(&data[..end]).to_be_bytes();
+    let sealed = [&data[..end], &checksum, &data[end..]].concat();
+    assert!(!says(&sealed, CHECKSUM), "no right checksum at {end}");
+    read_batch(&sealed);
+}
+
+const CHECKSUM: &str = "checksum is wrong";
+const TOO_SHORT: &str = "bytes wanted at";
+
+fn says(data: &[u8], what: &str) -> bool {
+    batch::parse_header(data).err().is_some_and(|damage| damage.what.contains(what))
+}
+
+/// Where the checksum of a header belongs that is whole but for it. A header is read from its
+/// beginning: where a length is too short for it, so are all below.
+fn header_end(data: &[u8]) -> Option<usize> {
+    let padded = [data, &[0; 8]].concat();
+    let (mut short, mut enough) = (0, padded.len());
+    while enough - short > 1 {
+        let middle = short.midpoint(enough);
+        if says(&padded[..middle], TOO_SHORT) { short = middle } else { enough = middle }
     }
+    says(&padded[..enough], CHECKSUM).then(|| enough - 8)
 }
 
 fn read_batch(data: &[u8]) {

@@ -163,6 +163,8 @@ impl Sets {
         if let Some(set) = self.sets[number as usize].as_mut() {
             set.spans += 1;
             self.spans += 1;
+            // None, but for a foreign chunk whose first span is not its earliest.
+            set.bytes += arrival.bytes;
         }
     }
 
