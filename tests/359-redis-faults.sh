@@ -43,6 +43,16 @@ wrongpass_on() { config requirepass changed; REDISCLI_AUTH=changed; kill_clients
 wrongpass_off() { config requirepass secret; REDISCLI_AUTH=secret; }
 noperm_on() { redis_cli acl setuser default -evalsha >/dev/null; }
 noperm_off() { redis_cli acl setuser default +evalsha >/dev/null; }
+# A span that does not pack to less than Redis takes in one value.
+bulk_on() {
+    config proto-max-bulk-len 1mb
+    generate --traces 1 --seed 799 | head -n 1 | python3 -c '
+import base64, os, sys
+span = sys.stdin.read().rstrip("}\n")
+print(span, ",\"noise\":\"", base64.b64encode(os.urandom(1500000)).decode(), "\"}", sep="")' |
+        tee -a "$TMP/in" | produce "$IN" >/dev/null
+}
+bulk_off() { config proto-max-bulk-len 512mb; }
 # The one that takes the only place gives it back.
 maxclients_on() {
     mkfifo "$TMP/control"
@@ -92,6 +102,7 @@ row misconf 'MISCONF.*make room'
 row busy 'BUSY.*SCRIPT KILL'
 row wrongpass 'uthentication failed.*redis-password-file'
 row noperm 'NOPERM.*needs .*+evalsha'
+row bulk 'cannot .*proto-max-bulk-len'
 # Refused with a word, or cut off without one.
 row maxclients 'maxclients'
 row pause 'cannot read from .*go on trying'

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// well below `max-unhealthy-seconds`.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
+/// Less is no server's `proto-max-bulk-len`.
+const BULK_BYTES_MIN: usize = 1 << 20;
+
 const CONNECT: &str = "connect to";
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
@@ -158,16 +161,28 @@ impl Link {
             command.0.write_packed_command(&mut packed);
         }
         if let Err(why) = connection.send(&packed, deadline) {
-            return Err(self.failed("write to", &why.into()));
+            return Err(self.broken("write to", &why.into(), packed.len()));
         }
         let mut replies = Vec::with_capacity(commands.len());
         for _ in commands {
             match connection.receive(deadline) {
                 Ok(value) => replies.push(reply(value)),
-                Err(why) => return Err(self.failed("read from", &why)),
+                Err(why) => return Err(self.broken("read from", &why, packed.len())),
             }
         }
         Ok(replies)
+    }
+
+    /// A value that is larger than the server takes is answered with the end of the connection.
+    fn broken(&self, doing: &str, why: &redis::RedisError, sent_bytes: usize) -> Error {
+        if sent_bytes < BULK_BYTES_MIN || !why.is_connection_dropped() {
+            return self.failed(doing, why);
+        }
+        Error::temporary(format!(
+            "cannot {doing} {}: {why}; see that it runs, and that its proto-max-bulk-len is larger \
+             than a batch ({sent_bytes} bytes were sent)",
+            self.address
+        ))
     }
 
     fn failed(&self, doing: &str, why: &redis::RedisError) -> Error {
