@@ -389,10 +389,12 @@ impl Held {
     /// What is due now, at most `room` bytes of it. Nothing until the index is complete, and
     /// nothing of a shard that is being let go.
     pub fn due(&mut self, desk: &Desk<'_>, room: u64) -> Vec<DueSegment> {
-        // The clock before the position: ingest moves the position first, so a clock that is read
-        // after it might count on a batch that is not indexed.
-        let Some(now) = clock(desk, self.shard) else { return Vec::new() };
-        let behind = self.is_behind(desk);
+        // Before and after the position: going on, ingest moves the position first, so a clock that
+        // is read after it might count on a batch that is not indexed. Going back to where the
+        // store stands, it moves the clock first.
+        let Some(before) = clock(desk, self.shard) else { return Vec::new() };
+        let behind = self.board_position(desk).is_none() || self.is_behind(desk);
+        let Some(now) = clock(desk, self.shard).min(Some(before)) else { return Vec::new() };
         let Some(owned) = &mut self.owned else { return Vec::new() };
         if self.leaving {
             return Vec::new();

@@ -366,7 +366,7 @@ impl<'a> Desk<'a> {
         let now = time::monotonic();
         for shard in self.shards.values() {
             let Some(slot) = self.berth.board.shard(shard.id) else { continue };
-            slot.set(ShardWord::Clock, shard.safe_clock().map_or(0, |at| at.0.max(0) as u64));
+            self.say_clock(shard);
             slot.set(ShardWord::Frozen, u64::from(shard.phase != Phase::Flowing));
             let pause = match (shard.hold, shard.phase) {
                 (Some(hold), _) => hold,
@@ -386,6 +386,19 @@ impl<'a> Desk<'a> {
             (false, true) => WaitingFor::Redis,
             (true, true) => WaitingFor::Both,
         });
+    }
+
+    /// Says where a shard stands that was found. The clock first: a flusher must not measure what
+    /// the store still has by a clock that counts on what has to be read again.
+    pub(super) fn say_found(&self, id: ShardId) {
+        let Some(shard) = self.shards.get(&id) else { return };
+        self.say_clock(shard);
+        self.slot(id).set_offset(ShardWord::Position, Some(shard.position));
+    }
+
+    fn say_clock(&self, shard: &Shard) {
+        let clock = shard.safe_clock().map_or(0, |at| at.0.max(0) as u64);
+        self.slot(shard.id).set(ShardWord::Clock, clock);
     }
 
     fn row(&self, id: ShardId) -> Option<OwnershipRow<'a>> {

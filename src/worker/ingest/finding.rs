@@ -284,7 +284,7 @@ impl Desk<'_> {
             );
         }
         shard.known = start.known;
-        self.slot(id).set_offset(ShardWord::Position, Some(state.position));
+        self.say_found(id);
     }
 
     fn identity(&mut self, consumer: &Consumer) -> Result<Identity> {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 const ID: ShardId = ShardId(0);
 const SPAN: &[u8] = br#"{"project_id":1,"trace_id":"t","span_id":"a"}"#;
+const POSITION: Option<Offset> = Some(Offset(5));
 const POLL: Duration = Duration::from_millis(100);
 
 /// What stands in the store for the shards of these tests.
@@ -100,6 +101,22 @@ fn a_clock_moves_when_a_broker_says_that_all_is_read_and_stands_while_none_does(
         assert!(mock.set_up(true).is_ok());
         look_until(desk, consumer, |desk| published(desk) > stood);
         assert!(published(desk) <= stood + 1000);
+    });
+}
+
+#[test]
+fn the_clock_goes_back_with_the_store_before_the_position_is_said() {
+    at_desk(|desk, _| {
+        shard(desk).clock = Clock::resume(Some(EventMs(9000)));
+        assert_eq!(published(desk), 9000);
+        desk.find_again(ID);
+        shard(desk).adopt(&State { clock: Some(EventMs(1000)), ..state() });
+        desk.say_found(ID);
+        let slot = desk.slot(ID);
+        assert_eq!(
+            (slot.get(ShardWord::Clock), slot.offset(ShardWord::Position)),
+            (1000, POSITION)
+        );
     });
 }
 
