@@ -2,7 +2,8 @@
 """Drives one chaos run: load and faults, then a quiet phase in which everything drains, then the
 count. Started by run.sh, which says how; prints one line a fault, and the summary last.
 
-Status 0: nothing lost, nothing invented, everything drained, a fresh span got through. 1: not so.
+Status 0: there was load, faults reached workers, nothing is lost, nothing invented, few traces
+split, everything drained, a fresh span got through. 1: not so.
 """
 import argparse
 import collections
@@ -19,6 +20,11 @@ from parts import Broker, Daemon, Process, Redis, send
 from plan import plan
 
 PARTITIONS = 6
+ROOT_TIMEOUT, TIMEOUT = 2, 3
+# Of what the load should have been; the rest waited for a broker when it was ended.
+LOAD_MIN = 0.25
+# One wrong split for so many messages is what the faults may do; see run.sh.
+SPLIT_SHARE = 1000
 FORBIDDEN = re.compile(r"panicked|not yet implemented|BUG")
 # What a spanbufd must never exit with under these faults: its configuration is good.
 GAVE_UP = 78
@@ -36,7 +42,7 @@ class Run:
         self.daemons = {name: self.daemon(name) for name in ("one", "two", "third")}
         self.load = None
         self.loads = 0
-        self.counts = collections.Counter()
+        self.counts, self.reached = collections.Counter(), collections.Counter()
         self.exits = collections.Counter()
         self.wrong = []
 
@@ -45,9 +51,9 @@ class Run:
             "bootstrap-servers": self.args.bootstrap, "input-topic": "in", "output-topic": "out",
             "dead-letter-topic": "dead", "group-id": "chaos", "namespace": "chaos",
             "redis-url": f"redis+unix://{self.folder}/redis.sock", "flusher-processes": 2,
-            "timeout": 3, "root-timeout": 2, "max-batch-time-ms": 50, "shutdown-timeout": 5,
-            "rebalance-timeout": 4, "max-unhealthy-seconds": 6, "max-restarts": 100000,
-            "backpressure-seconds": 3,
+            "timeout": TIMEOUT, "root-timeout": ROOT_TIMEOUT, "max-batch-time-ms": 50,
+            "shutdown-timeout": 5, "rebalance-timeout": 4, "max-unhealthy-seconds": 6,
+            "max-restarts": 100000, "backpressure-seconds": 3,
         }
         words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
         for setting in ("session.timeout.ms=3000", "heartbeat.interval.ms=500"):
@@ -201,8 +207,9 @@ class Run:
 
     def to_worker(self, fault, kind, number):
         pids = self.daemons[fault.target].workers(kind)
+        self.reached[bool(pids)] += 1
         if not pids:
-            return None
+            return None  # The daemon is away.
         pid = pids[int(fault.pick * len(pids))]
         send(pid, number)
         return pid
@@ -301,15 +308,24 @@ class Run:
     def count(self):
         """Compares input and output span by span; prints what the run was."""
         check = os.path.join(os.path.dirname(__file__), "..", "lib", "check.py")
+        with open(f"{self.folder}/in.lines", "rb") as file:
+            load = sum(1 for _ in file)
         words = [sys.executable, check, f"{self.folder}/in.lines", f"{self.folder}/out.lines",
-                 "--consumed", "--split", "1000000000", "--invalid",
-                 f"{self.folder}/dead.lines", "--doubled", "1000000000"]
+                 "--consumed", "--timeouts", f"{ROOT_TIMEOUT},{TIMEOUT}", "--split",
+                 str(1 + load // SPLIT_SHARE), "--invalid", f"{self.folder}/dead.lines",
+                 "--doubled", "1000000000"]
         counted = subprocess.run(words, check=False)
         if counted.returncode != 0:
-            self.wrong.append("spans are lost, changed or invented")
+            self.wrong.append("spans are lost, changed or invented, or too many traces split")
+        wanted = int(LOAD_MIN * self.args.rate * self.args.seconds)
+        if load < wanted:
+            self.wrong.append(f"{load} messages are no load, {wanted} at least were to come")
+        if self.reached[False] and not self.reached[True]:
+            self.wrong.append(f"none of {self.reached[False]} faults of workers found one")
         faults = ", ".join(f"{kind} {count}" for kind, count in sorted(self.counts.items()))
         exits = ", ".join(f"{status}: {count}" for status, count in sorted(self.exits.items()))
-        self.say(f"faults {sum(self.counts.values())}: {faults}")
+        self.say(f"faults {sum(self.counts.values())}: {faults}; {self.reached[False]} of "
+                 f"{self.reached.total()} faults of workers found none")
         self.say(f"daemons ended by status: {exits}")
         for wrong in self.wrong:
             self.say(f"WRONG: {wrong}")
