@@ -9,7 +9,7 @@
 use super::desk::{Desk, KAFKA_WAIT};
 use super::finding::Start;
 use crate::config::StartFrom;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kafka::consumer::{Committed, Consumer};
 use crate::kafka::metadata::{self, Note};
 use crate::segment::{Offset, ShardId};
@@ -18,8 +18,12 @@ use crate::sys::time;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How soon it is looked again whether another member has begun.
+/// How soon it is looked again whether another member has begun, and how often before it is said.
 const BEGUN_BY_ANOTHER: Duration = Duration::from_millis(500);
+const LOOKS: u32 = 20;
+
+/// What is said not to work, and once to work again.
+const BEGIN: &str = "the group does not begin";
 
 /// What the group has committed, by shard.
 pub(super) type Commits = BTreeMap<ShardId, Option<Committed>>;
@@ -44,6 +48,7 @@ impl Desk<'_> {
             || states.values().any(Option::is_some)
             || self.config.start_from == StartFrom::Earliest;
         if has_begun {
+            self.troubles.works(BEGIN);
             return Ok(Some(committed));
         }
         let all = self.partitions(consumer)?;
@@ -53,6 +58,7 @@ impl Desk<'_> {
             self.wait_for_begin(committed.keys());
             return Ok(None);
         }
+        self.troubles.works(BEGIN);
         if nothing {
             self.note_begin(consumer, &all)?;
         }
@@ -85,10 +91,16 @@ impl Desk<'_> {
 
     fn wait_for_begin<'i>(&mut self, ids: impl Iterator<Item = &'i ShardId>) {
         let ask_at = time::monotonic() + BEGUN_BY_ANOTHER;
+        let mut looks = 0;
         for id in ids {
-            if let Some(shard) = self.shards.get_mut(id) {
-                shard.ask_at = ask_at;
-            }
+            let Some(shard) = self.shards.get_mut(id) else { continue };
+            (shard.ask_at, shard.unanswered) = (ask_at, shard.unanswered + 1);
+            looks = looks.max(shard.unanswered);
+        }
+        if looks > LOOKS {
+            let why = "whoever has its first partition has to note where start-from is, and all \
+                       others wait for that; look at the daemon that has it";
+            self.troubles.warn(BEGIN, &Error::temporary(why));
         }
     }
 

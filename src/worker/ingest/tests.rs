@@ -1,10 +1,11 @@
 //! The desk without servers: a board of its own, a store and a Kafka that nobody answers for.
 
 use super::desk::Desk;
+use super::first::{Commits, is_begin};
 use super::shard::{Phase, Shard};
 use crate::board::words::{Kind, ShardWord};
 use crate::board::{Board, Shape};
-use crate::config::Config;
+use crate::config::{Config, StartFrom};
 use crate::kafka::consumer::{Consumer, Event};
 use crate::kafka::mock::Mock;
 use crate::segment::clock::Clock;
@@ -47,7 +48,7 @@ fn at_desk(test: impl FnOnce(&mut Desk<'_>, &Consumer)) {
 
 /// Hands `test` a desk with one flowing shard and a consumer.
 fn at_desk_with(config: &Config, test: impl FnOnce(&mut Desk<'_>, &Consumer)) {
-    let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 1 });
+    let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 2 });
     let berth = Berth::new(&board, Kind::Ingest, 0);
     let Ok(store) = RedisStore::open(config) else { panic!("no store") };
     let Ok(consumer) = Consumer::create(config, "host", 0) else { panic!("no consumer") };
@@ -229,4 +230,29 @@ fn a_seek_has_the_client_say_again_that_all_is_read() {
             assert!(time::monotonic() < until);
         }
     }
+}
+
+#[test]
+fn only_who_has_the_first_partition_begins_the_group() {
+    let Ok(mock) = Mock::start(&[("topic".to_owned(), 2)]) else { panic!("no mock cluster") };
+    let start_from = StartFrom::Latest;
+    let config = Config { bootstrap_servers: mock.address(), start_from, ..config() };
+    at_desk_with(&config, |desk, consumer| {
+        let other = ShardId(1);
+        let nothing = || Commits::from([(other, None)]);
+        let states = [(other, None)].into();
+        desk.shards.clear();
+        desk.assigned(&[other]);
+        assert!(desk.see_begin(consumer, nothing(), &states).is_ok_and(|found| found.is_none()));
+        assert!(desk.shards.get(&other).is_some_and(|shard| shard.ask_at > time::monotonic()));
+        desk.assigned(&[ID]);
+        // Once by noting it, and once by finding the note.
+        for _ in 0..2 {
+            let Ok(Some(found)) = desk.see_begin(consumer, nothing(), &states) else {
+                panic!("the group does not begin")
+            };
+            assert!(found[&other].as_ref().is_some_and(is_begin));
+            desk.shards.remove(&ID);
+        }
+    });
 }
