@@ -67,7 +67,7 @@ feed=$!
 started "$feed"
 wait_until 60 board_says 'total("segments") > 50' True
 stop_beside_it 1
-grep -q 'leaving with [1-9][0-9]* bytes in flight' "$TMP/log" || fail "not said"
+grep -q 'leaving with [1-9][0-9]* bytes in flight and' "$TMP/log" || fail "not said"
 wait "$feed" || fail "the feed failed"
 cat "$TMP/more" >>"$TMP/in"
 start

@@ -79,6 +79,8 @@ pub struct Link {
     pub connections: u64,
     /// When the call under way gives up.
     deadline: Duration,
+    /// When all of them do, because the process ends.
+    last_deadline: Option<Duration>,
 }
 
 impl Link {
@@ -101,6 +103,7 @@ impl Link {
             connection: None,
             connections: 0,
             deadline: Duration::ZERO,
+            last_deadline: None,
         })
     }
 
@@ -117,7 +120,13 @@ impl Link {
 
     /// A call of the store begins: whatever it exchanges has one deadline.
     pub fn begin(&mut self) {
-        self.deadline = time::monotonic() + CALL_MAX;
+        let deadline = time::monotonic() + CALL_MAX;
+        self.deadline = self.last_deadline.map_or(deadline, |last| deadline.min(last));
+    }
+
+    /// From now on no call lasts past `until` (monotonic).
+    pub fn end_by(&mut self, until: Duration) {
+        self.last_deadline = Some(until);
     }
 
     /// Which connection there is, if any: by its number.

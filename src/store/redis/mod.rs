@@ -109,6 +109,11 @@ impl RedisStore {
         self.link.current()
     }
 
+    /// From now on no call lasts past `until` (monotonic): the process ends.
+    pub fn end_by(&mut self, until: Duration) {
+        self.link.end_by(until);
+    }
+
     /// What INFO says of the server's memory.
     pub fn memory(&mut self) -> Result<Memory> {
         self.link.begin();

@@ -239,11 +239,12 @@ impl Flusher<'_> {
         self.desk.producer.mend()
     }
 
-    /// The ordered end: what is in flight lands and is settled. An output that does not answer is
-    /// not waited for longer than the supervisor waits for us.
+    /// The ordered end: what is in flight lands and is settled. Servers that do not answer are not
+    /// waited for longer than the supervisor waits for us.
     fn leave(&mut self) -> Result<()> {
         let within = self.desk.berth.time_to_leave(self.desk.config).mul_f64(LEAVING_SHARE);
         let until = time::monotonic() + within;
+        self.desk.store.end_by(until);
         loop {
             self.turn()?;
             if self.held.is_empty() {
@@ -251,9 +252,10 @@ impl Flusher<'_> {
             }
             if time::monotonic() >= until {
                 log::warn!(
-                    "leaving with {} bytes in flight that Kafka has not acknowledged: whoever \
-                     takes their shards next delivers them, perhaps again",
-                    self.flights.bytes()
+                    "leaving with {} bytes in flight and {} shards unfinished, because Kafka or \
+                     Redis does not answer: what is not settled is delivered again",
+                    self.flights.bytes(),
+                    self.held.len()
                 );
                 return Ok(());
             }

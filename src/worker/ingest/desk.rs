@@ -193,6 +193,7 @@ impl<'a> Desk<'a> {
         let (now, within) = (time::monotonic(), self.berth.time_to_leave(self.config));
         self.leave_by = now + within.mul_f64(LEAVING_SHARE);
         self.gone_by = Some(now + within.mul_f64(GONE_SHARE));
+        self.store.end_by(self.leave_by);
         for shard in self.shards.values_mut() {
             shard.phase = Phase::Leaving;
         }

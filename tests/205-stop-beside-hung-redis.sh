@@ -1,0 +1,32 @@
+#!/bin/sh
+# A stop while Redis hangs, with spans read and not appended, is in order and in time; the next
+# start loses nothing and doubles nothing. (Beside a Kafka that hangs: 352.)
+# kafka: mock
+. "$(dirname "$0")/lib/common.sh"
+
+start_redis
+start_kafka 8
+generate --traces 70 --seed 5 >"$TMP/part.aa"
+generate --traces 70 --seed 6 >"$TMP/part.ab"
+cat "$TMP/part.aa" "$TMP/part.ab" >"$TMP/in"
+# shutdown-timeout is less than two calls of the store may take.
+start_spanbufd --flusher-processes 2 --timeout 300 --root-timeout 300 --shutdown-timeout 8
+wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(8, {0})'
+produce "$IN" <"$TMP/part.aa" >/dev/null
+wait_until 30 board_says 'total("read")' "$(wc -l <"$TMP/part.aa")"
+kill -STOP "$REDIS"
+produce "$IN" <"$TMP/part.ab" >/dev/null
+began=$(date +%s%N)
+kill -TERM "$DAEMON"
+wait_until 20 gone "$DAEMON"
+took=$((($(date +%s%N) - began) / 1000000))
+got=0 && wait "$DAEMON" || got=$?
+echo "stopped beside a hanging Redis: status $got after $took ms"
+[ "$got" -eq 0 ] || fail "the stop is no failure"
+[ "$took" -lt 8000 ] || fail "the stop took longer than its deadline"
+grep -q 'leaving with .* shards unfinished, because Kafka or Redis' "$TMP/log" || fail "not said"
+kill -CONT "$REDIS"
+start_spanbufd --flusher-processes 2 --timeout 3 --root-timeout 2
+wait_until 60 all_out "$TMP/in"
+stop_spanbufd
+check "$TMP/in"
