@@ -1,5 +1,6 @@
 #!/bin/sh
 # A Redis that is one node of a cluster is refused with 78 and says why, before anything is lost.
+# While the cluster is down, nobody can tell that it is one: it is waited for.
 # kafka: mock
 . "$(dirname "$0")/lib/common.sh"
 
@@ -12,6 +13,10 @@ node_port() {
 moved() { redis_cli hgetall x 2>&1 | grep -q MOVED; }
 
 start_redis --port "$(node_port)" --cluster-enabled yes
+start_kafka 1
+start_spanbufd
+wait_until 20 says 'ingest/0: .*CLUSTERDOWN'
+alive "$DAEMON" || fail "a cluster that is down is waited for"
 other=$(node_port)
 mkdir "$TMP/other"
 redis-server --port "$other" --cluster-enabled yes --dir "$TMP/other" --save '' \
@@ -22,7 +27,5 @@ wait_until 10 redis-cli -p "$other" ping
 redis-cli -p "$other" cluster addslots $(seq 0 16383) >/dev/null
 redis_cli cluster meet 127.0.0.1 "$other" >/dev/null
 wait_until 20 moved
-start_kafka 1
-start_spanbufd
 ended 78
 grep -q 'one node of a Redis Cluster' "$TMP/log" || fail "the log does not say why"
