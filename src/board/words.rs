@@ -91,6 +91,8 @@ words! {
     IndexBytes "index" "bytes" Own gauge "memory of its indexes";
     Generation "generation" "count" Own gauge "configuration generation it runs with";
     Producers "producers" "count" Own counter "producers that failed for good and were replaced";
+    FencedMs "fenced" "ms" Own gauge
+        "monotonic time when another consumer took its name in the group; 0 none did";
     Unserved "unserved" "partitions" Own gauge
         "partitions of its that are not consumed: their numbers are max-shards or more";
 }

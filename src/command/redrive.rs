@@ -163,7 +163,7 @@ impl Reader {
                 Some(Event::CaughtUp(shard)) => {
                     self.places.remove(&shard);
                 }
-                Some(Event::Fatal(error)) => return Err(error),
+                Some(Event::Fenced(error) | Event::Fatal(error)) => return Err(error),
                 _ if quiet => {
                     return Err(Error::temporary("nothing comes from the dead-letter topic"));
                 }

@@ -54,6 +54,8 @@ pub enum Event<'c> {
     },
     /// Kafka is away or refuses; the client goes on trying by itself.
     Trouble(Trouble),
+    /// Another consumer has joined under our name, and this one is of no use any more.
+    Fenced(Error),
     /// This will not mend itself: leave with the error.
     Fatal(Error),
 }
@@ -292,7 +294,7 @@ impl Consumer {
         Some(match error {
             KafkaError::PartitionEOF(partition) => Event::CaughtUp(ShardId(partition as u32)),
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => Event::OutOfRange,
-            KafkaError::MessageConsumptionFatal(code) => Event::Fatal(self.fatal(code)),
+            KafkaError::MessageConsumptionFatal(code) => self.fatal(code),
             _ => {
                 let code = error.rdkafka_error_code();
                 if Trouble::is_about_one_broker(code) {
@@ -307,16 +309,19 @@ impl Consumer {
     }
 
     /// The client says only that it is over; the reason is asked for.
-    fn fatal(&self, code: RDKafkaErrorCode) -> Error {
+    fn fatal(&self, code: RDKafkaErrorCode) -> Event<'static> {
         let found = self.inner.client().fatal_error();
         let (code, why) = found.unwrap_or_else(|| (code, code.to_string()));
         match code {
-            RDKafkaErrorCode::FencedInstanceId => Error::config(format!(
+            RDKafkaErrorCode::FencedInstanceId => Event::Fenced(Error::config(format!(
                 "another consumer of group {} uses our group.instance.id ({why}): two daemons of \
                  one instance name on hosts of one name; give each daemon its own instance",
                 self.group
-            )),
-            _ => Error::temporary(format!("the consumer of {} failed: {why}", self.topic)),
+            ))),
+            _ => Event::Fatal(Error::temporary(format!(
+                "the consumer of {} failed: {why}",
+                self.topic
+            ))),
         }
     }
 

@@ -18,6 +18,7 @@ mod flow;
 mod maps;
 mod pressure;
 mod range;
+mod rival;
 mod shard;
 mod strays;
 mod tail;
@@ -118,6 +119,7 @@ fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<
         Event::Committed { number, shards } => desk.confirmed(number, &shards),
         Event::CommitFailed { why, too_large } => desk.commit_failed(&why, too_large),
         Event::Trouble(trouble) => desk.trouble(&trouble),
+        Event::Fenced(error) => return Err(rival::fenced(desk.berth, error)),
         Event::Fatal(error) => return Err(error),
     }
     Ok(())
