@@ -240,8 +240,9 @@ impl<'a> Desk<'a> {
         self.flow(consumer)?;
         self.berth.beat();
         if now.saturating_sub(self.asked_ends_at) >= ENDS_INTERVAL && !self.stopping {
-            self.asked_ends_at = now;
             self.look_at_ends(consumer, now);
+            // Between two questions there is time to read, however far away brokers are.
+            self.asked_ends_at = time::monotonic();
             self.berth.beat();
         }
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
