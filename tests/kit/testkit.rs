@@ -2,7 +2,7 @@
 //!
 //!     testkit mock TOPIC:PARTITIONS…            prints its address, obeys standard input
 //!     testkit create-topic BOOTSTRAP TOPIC PARTITIONS [KEY=VALUE…]
-//!     testkit produce BOOTSTRAP TOPIC [--at-ms N] [--partition N]
+//!     testkit produce BOOTSTRAP TOPIC [--at-ms N] [--partition N] [--transaction commit|abort]
 //!     testkit consume BOOTSTRAP TOPIC [--until N] [--timeout SECONDS]
 //!     testkit delete-records BOOTSTRAP TOPIC PARTITION BEFORE
 //!     testkit add-partitions BOOTSTRAP TOPIC TOTAL
@@ -187,9 +187,15 @@ impl ProducerContext for Strict {
 
 /// One line a message. A line with the member `"raw"` is an envelope: raw (a text, or null for a
 /// tombstone), key, partition, at_ms, headers. Any other line is a message as it is, keyed by its
-/// trace_id.
+/// trace_id. With `--transaction` all of them are one transaction, and on the brokers' disks before
+/// that is ended.
 fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
-    let producer: BaseProducer<Strict> = ClientConfig::new()
+    let transaction: Option<String> = option(options, "--transaction");
+    let mut settings = ClientConfig::new();
+    if transaction.is_some() {
+        settings.set("transactional.id", format!("{topic}-{}", std::process::id()));
+    }
+    let producer: BaseProducer<Strict> = settings
         .set("bootstrap.servers", bootstrap)
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
@@ -197,6 +203,10 @@ fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
         .create_with_context(Strict::default())?;
     let at_ms: Option<i64> = option(options, "--at-ms");
     let partition: Option<i32> = option(options, "--partition");
+    if transaction.is_some() {
+        producer.init_transactions(Duration::from_secs(30))?;
+        producer.begin_transaction()?;
+    }
     let mut count = 0u64;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -230,6 +240,12 @@ fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
     let refused = producer.context().refused.lock().ok().and_then(|mut why| why.take());
     if let Some(why) = refused {
         return Err(why.into());
+    }
+    match transaction.as_deref() {
+        Some("commit") => producer.commit_transaction(Duration::from_secs(30))?,
+        Some("abort") => producer.abort_transaction(Duration::from_secs(30))?,
+        Some(other) => return Err(format!("{other} is neither commit nor abort").into()),
+        None => {}
     }
     print(&count.to_string())
 }
