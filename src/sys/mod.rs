@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod commit;
+pub mod cond;
 pub mod lock;
 pub mod memory;
 pub mod metadata;

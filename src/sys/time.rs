@@ -10,7 +10,11 @@ pub fn monotonic() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
-/// Milliseconds since the epoch by the wall clock; 0 for a clock before 1970.
+/// Since the epoch by the wall clock; 0 for a clock before 1970.
+pub fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 pub fn wall_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64)
+    wall().as_millis() as i64
 }
