@@ -32,7 +32,9 @@ pub fn consumer(config: &Config, host: &str, worker: usize) -> ClientConfig {
         ("fetch.queue.backoff.ms", "5"),
         // Bounds the process: the default is 64 MiB.
         ("queued.max.messages.kbytes", "16384"),
-        ("fetch.wait.max.ms", "100"),
+        // A broker answers the questions of a connection in their order: those for the ends of
+        // partitions wait behind a fetch that has nothing to bring yet.
+        ("fetch.wait.max.ms", "50"),
         // A question for a topic that is missing must not make it, with one partition.
         ("allow.auto.create.topics", "false"),
     ];

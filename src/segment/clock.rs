@@ -60,6 +60,11 @@ impl Clock {
         self.counted = None;
     }
 
+    /// Nothing has moved it for so long.
+    pub fn is_quiet(&self, now: Duration, so_long: Duration) -> bool {
+        self.counted.is_none_or(|counted| now.saturating_sub(counted) >= so_long)
+    }
+
     pub fn read(&self) -> Option<EventMs> {
         self.time
     }

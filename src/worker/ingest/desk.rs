@@ -27,8 +27,11 @@ use std::time::Duration;
 /// How often store and board are compared with what we believe, at least, also when idle (P6).
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often partitions are asked for their ends: where nothing comes, clocks go by the answers.
-const ENDS_INTERVAL: Duration = Duration::from_millis(250);
+/// How soon partitions are asked again for their ends, of which one has had no message for as long:
+/// its clock goes by the answers, so what falls due there is seen that much later. Far brokers are
+/// asked less often, for reading waits meanwhile, but often enough for all of the time to count.
+const ENDS_PAUSE: Duration = Duration::from_millis(50);
+const ENDS_PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
 pub(super) const HOLDER_GRACE: Duration = Duration::from_secs(1);
@@ -69,7 +72,7 @@ pub struct Desk<'a> {
     pub(super) map_room: usize,
     pub(super) maps: Maps<'a>,
     pub(super) topics_checked: bool,
-    asked_ends_at: Duration,
+    ask_ends_at: Duration,
     /// How long brokers may take to name the ends.
     pub(super) ends_wait: Duration,
     /// Partitions that are still to be asked one by one for their ends.
@@ -115,7 +118,7 @@ impl<'a> Desk<'a> {
             map_room: metadata::MAP_MAX,
             maps: Maps::default(),
             topics_checked: false,
-            asked_ends_at: Duration::ZERO,
+            ask_ends_at: Duration::ZERO,
             ends_wait: ENDS_WAIT,
             suspects: 0,
             unanswered_since: None,
@@ -239,10 +242,11 @@ impl<'a> Desk<'a> {
         self.berth.beat();
         self.flow(consumer)?;
         self.berth.beat();
-        if now.saturating_sub(self.asked_ends_at) >= ENDS_INTERVAL && !self.stopping {
+        if self.must_ask_for_ends(now) {
             self.look_at_ends(consumer, now);
-            // Between two questions there is time to read, however far away brokers are.
-            self.asked_ends_at = time::monotonic();
+            let answered = time::monotonic();
+            let took = answered.saturating_sub(now);
+            self.ask_ends_at = answered + took.clamp(ENDS_PAUSE, ENDS_PAUSE_MAX);
             self.berth.beat();
         }
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
@@ -264,6 +268,14 @@ impl<'a> Desk<'a> {
             self.commit(consumer, false)?;
         }
         self.finish_leaving(consumer, now)
+    }
+
+    /// While messages come for all shards, their clocks go by those, and the lag can wait.
+    fn must_ask_for_ends(&self, now: Duration) -> bool {
+        let waited = now.saturating_sub(self.ask_ends_at);
+        let quiet = |shard: &Shard| shard.clock.is_quiet(now, ENDS_PAUSE);
+        let must = waited >= LOOK_INTERVAL || self.shards.values().any(quiet);
+        must && now >= self.ask_ends_at && !self.stopping
     }
 
     fn note_holders(&mut self, now: Duration) {

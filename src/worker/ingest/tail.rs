@@ -17,7 +17,7 @@ pub enum Verdict {
 }
 
 /// So many looks without a move mean that nothing moves.
-const QUIET: u32 = 4;
+const QUIET: u32 = 16;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tail {
@@ -77,7 +77,7 @@ mod tests {
         let asked = (0..40).map(|_| look(&mut tail, 7, 8) == Verdict::AskClient);
         let asked: Vec<usize> =
             asked.enumerate().filter(|(_, asks)| *asks).map(|(n, _)| n).collect();
-        assert_eq!(asked, [4, 8, 16, 32]);
+        assert_eq!(asked, [16, 32]);
         tail.reached(Offset(7));
         (0..100).for_each(|_| assert_eq!(look(&mut tail, 7, 8), Verdict::AllRead));
         // Refused, and sought again: the client has yet to say it.
