@@ -3,6 +3,7 @@
 //! None of these ends a worker: the client goes on trying, and so do we.
 
 use crate::error::Error;
+use crate::sys::process;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 /// A state that both clients can be in.
@@ -40,7 +41,9 @@ impl Trouble {
 
     /// Why, and what to do about it.
     pub fn advice(&self) -> String {
-        format!("{}; {}", self.why, self.state.advice())
+        // The client does not say of itself that it cannot open a socket.
+        let out_of_files = if self.state == State::Away { process::out_of_files() } else { None };
+        format!("{}; {}", self.why, out_of_files.unwrap_or(self.state.advice()))
     }
 }
 

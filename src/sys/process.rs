@@ -114,6 +114,13 @@ pub fn host_name() -> String {
     got.map_or(String::new(), |_| String::from_utf8_lossy(&name[..end]).into_owned())
 }
 
+/// What to do when this process can open nothing more, by its own limit or the machine's.
+pub fn out_of_files() -> Option<&'static str> {
+    let code = std::fs::File::open("/dev/null").err()?.raw_os_error()?;
+    matches!(code, libc::EMFILE | libc::ENFILE)
+        .then_some("this process can open no more files: raise LimitNOFILE (ulimit -n)")
+}
+
 /// Reaps one child that has ended, if there is one; never waits.
 pub fn reap() -> io::Result<Option<(Pid, Ended)>> {
     let mut status = 0;

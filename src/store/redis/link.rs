@@ -9,7 +9,7 @@ mod socket;
 use super::parse;
 use crate::config::{Config, secret};
 use crate::error::{Error, Result};
-use crate::sys::time;
+use crate::sys::{process, time};
 use redis::{Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, Value};
 use socket::Socket;
 use std::path::PathBuf;
@@ -205,13 +205,17 @@ impl Link {
             }
             _ if denied => "; check redis-password-file and the ACL",
             Some(code) => parse::remedy(code),
-            // One client too many is cut off without a word.
-            None if doing == CONNECT => {
-                "; see that it runs, and that its maxclients is not reached"
-            }
+            None if doing == CONNECT => return self.unreached(why),
             None => "; we go on trying",
         };
         Error::temporary(format!("cannot {doing} {address}: {why}{remedy}"))
+    }
+
+    fn unreached(&self, why: &redis::RedisError) -> Error {
+        // One client too many is cut off without a word.
+        let remedy = process::out_of_files()
+            .unwrap_or("see that it runs, and that its maxclients is not reached");
+        Error::temporary(format!("cannot {CONNECT} {}: {why}; {remedy}", self.address))
     }
 }
 
