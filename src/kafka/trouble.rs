@@ -41,7 +41,7 @@ impl Trouble {
 
     /// Why, and what to do about it.
     pub fn advice(&self) -> String {
-        // The client does not say of itself that it cannot open a socket.
+        // The client has but a line of its own for that, and of its kind one a minute passes.
         let out_of_files = if self.state == State::Away { process::out_of_files() } else { None };
         format!("{}; {}", self.why, out_of_files.unwrap_or(self.state.advice()))
     }
