@@ -11,10 +11,11 @@ span() {
 
 start_redis
 start_kafka 1
-# The producer sends a message after twenty seconds: the first flush stays in flight until the late
-# span has been read and has fallen due itself.
-start_spanbufd --validate ids --root-timeout 1 --timeout 4 --dead-letter-topic "$DEAD" \
-    --kafka-producer linger.ms=20000
+# Nobody leads the partitions of the outputs: the first flush stays in flight until the late span
+# has been read and has fallen due itself.
+leaders() { for topic in "$OUT 0" "$OUT 1" "$DEAD 0"; do tell_mock leader "$topic" "$1"; done; }
+leaders gone
+start_spanbufd --validate ids --root-timeout 1 --timeout 4 --dead-letter-topic "$DEAD"
 wait_until 20 board_says 's[0]["position"]' 0
 { span a b; span b; span c b; } >"$TMP/in"
 { cat "$TMP/in"; echo 'no span'; } | produce "$IN" >/dev/null
@@ -24,6 +25,7 @@ board_says 'total("delivered"), total("dead_letters")' '(0, 0)' || fail "it did 
 span x b >>"$TMP/in"
 { span x b; echo 'no span either'; } | produce "$IN" >/dev/null
 wait_until 20 board_says 'total("read"), total("open_spans"), total("delivered")' '(6, 0, 0)'
+leaders there
 wait_until 60 board_says 'total("delivered"), total("dead_letters"), total("segments")' '(4, 2, 2)'
 stop_spanbufd
 check "$TMP/in"

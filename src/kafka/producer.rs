@@ -10,6 +10,7 @@ use super::trouble::Trouble;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::segment::hash::QuickMap;
+use crate::sys::send;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -229,6 +230,13 @@ impl Producer {
     fn serve(&mut self) {
         self.clients.iter().for_each(|client| client.poll(Duration::ZERO));
         self.take_reports();
+    }
+
+    /// Sends what is queued, without waiting for more of it.
+    pub fn send_now(&self) {
+        if let Some(client) = self.clients.last() {
+            send::send_now(client, SLICE);
+        }
     }
 
     /// The partitions of a topic that have a leader.

@@ -54,8 +54,8 @@ pub fn producer(config: &Config, worker: usize) -> ClientConfig {
         // An outage of Kafka is waited out; what is in flight stays in Redis anyway.
         ("message.timeout.ms", "300000"),
         ("message.max.bytes", message_bytes_max.as_str()),
-        // As long as handing over what one request holds may take: each has its price here and at
-        // the broker. More than that is not handed over (`worker::flusher::lanes`).
+        // As long as handing over what one request holds may take, which is then sent at once
+        // (`worker::flusher::lanes`): requests have their price here and at the broker.
         ("linger.ms", "20"),
         // Ours is the bound that counts (`IN_FLIGHT_BYTES_MAX`); this one is never reached first.
         ("queue.buffering.max.kbytes", "524288"),

@@ -38,7 +38,7 @@ pub unsafe extern "C" fn cnd_timedwait(
     // SAFETY: the caller's `until` is a live timespec.
     let until = unsafe { *until };
     let until = Duration::new(until.tv_sec as u64, until.tv_nsec as u32);
-    let end = time::monotonic() + until.saturating_sub(time::wall());
+    let end = time::monotonic().saturating_add(until.saturating_sub(time::wall()));
     let end = timespec { tv_sec: end.as_secs() as i64, tv_nsec: end.subsec_nanos().into() };
     // SAFETY: condition and mutex are the caller's, which holds the mutex; `end` is live.
     match unsafe { pthread_cond_clockwait(cond, mutex, libc::CLOCK_MONOTONIC, &end) } {

@@ -13,6 +13,7 @@ pub mod oom;
 pub mod poll;
 pub mod process;
 pub mod random;
+pub mod send;
 pub mod shm;
 pub mod signal;
 pub mod time;

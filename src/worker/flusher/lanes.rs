@@ -3,8 +3,9 @@
 //! While messages are on their way to a partition, an idempotent client sends nothing more there,
 //! and its thread spins while what it holds for it has waited for longer than `linger.ms`. With
 //! brokers that take 20 ms to acknowledge, that cost more than all else that a flusher does. So a
-//! partition is given what one request holds, and nothing more before all of it is acknowledged;
-//! meanwhile others are given theirs, or what is due waits outside of the client.
+//! partition is given what one request holds, which is sent at once, and nothing more before all of
+//! it is acknowledged; meanwhile others are given theirs, or what is due waits outside of the
+//! client.
 
 use crate::error::Result;
 use crate::kafka::producer::Producer;
@@ -92,9 +93,14 @@ impl Lanes {
         Some(lane.partition)
     }
 
-    /// Nothing more goes with what was loaded.
-    pub fn leave(&mut self) {
-        self.load = None;
+    /// Nothing more goes with what was loaded; whether something was.
+    pub fn leave(&mut self) -> bool {
+        self.load.take().is_some()
+    }
+
+    /// What was loaded is a whole request.
+    pub fn is_loaded(&self, alone: bool) -> bool {
+        self.load.is_some() && !self.has_room(alone)
     }
 
     /// A message for this partition has an outcome, or was not queued.

@@ -107,6 +107,13 @@ impl Desk<'_> {
         bytes < IN_FLIGHT_BYTES_MAX && self.kafka_takes() && self.lanes.takes(alone)
     }
 
+    /// What was handed over as one request leaves as such.
+    fn send_load(&mut self) {
+        if self.lanes.leave() {
+            self.producer.send_now();
+        }
+    }
+
     fn look_at_lanes(&mut self) {
         let topic = &self.config.output_topic;
         if let Err(error) = self.lanes.look(&self.producer, topic, time::monotonic()) {
@@ -370,7 +377,7 @@ impl Flusher<'_> {
             self.round.give_back(held);
         }
         let handed = self.hand_on_rounds();
-        self.desk.lanes.leave();
+        self.desk.send_load();
         self.is_full = *handed.as_ref().unwrap_or(&false);
         handed.map(|_| ())
     }

@@ -100,6 +100,9 @@ impl Round {
                 return held.hole(desk);
             }
             self.gone += chunks;
+            if desk.lanes.is_loaded(desk.producer.is_alone()) {
+                desk.send_load();
+            }
         }
         Ok(())
     }
