@@ -167,9 +167,14 @@ impl Child {
         self.slot(board).set(WorkerWord::State, WorkerState::Killed as u64);
     }
 
+    /// Lets the worker know how long it may take to leave.
+    pub fn leaves_within(&self, board: &Board, now: Duration, within: Duration) {
+        self.slot(board).set(WorkerWord::LeaveBy, (now + within).as_millis() as u64);
+    }
+
     /// Asks the worker to leave in order, and lets it know how long it may take.
     pub fn ask_to_leave(&mut self, board: &Board, now: Duration, within: Duration) {
-        self.slot(board).set(WorkerWord::LeaveBy, (now + within).as_millis() as u64);
+        self.leaves_within(board, now, within);
         self.signal(Send::Terminate);
         self.leaving_since.get_or_insert(now);
     }

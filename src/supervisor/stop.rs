@@ -17,6 +17,10 @@ impl Supervisor<'_> {
         let begun = time::monotonic();
         self.abandon_probe();
         self.systemd.stopping(self.limits.shutdown);
+        for child in &self.children {
+            // Before anybody can see that the daemon stops.
+            child.leaves_within(self.board, begun, self.limits.shutdown);
+        }
         self.board.daemon().set(DaemonWord::State, DaemonState::Stopping as u64);
         log::info!("stopping {} workers", self.running());
         for child in &mut self.children {

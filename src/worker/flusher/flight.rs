@@ -193,7 +193,9 @@ impl Flights {
                 flight.failed = true;
             }
             Outcome::Failed { trouble, .. } => {
-                desk.lanes.doubt();
+                if !ticket.is_letter {
+                    desk.lanes.doubt();
+                }
                 flight.failed = true;
                 flight.backoff(desk).failed(now);
                 desk.trouble(&trouble);

@@ -14,9 +14,9 @@ use crate::segment::{Offset, ShardId};
 use crate::sys::time;
 use std::time::Duration;
 
-/// How long a look at the ends may take as a rule: nothing is read meanwhile, and brokers may be
-/// far away.
-pub(super) const ENDS_WAIT: Duration = Duration::from_millis(300);
+/// How long a look at the ends may take as a rule: nothing is read meanwhile. The client ends a
+/// connection on which something was not answered in time, so a pause of a broker must fit in.
+pub(super) const ENDS_WAIT: Duration = Duration::from_secs(1);
 
 /// Without an answer for so long, Kafka is said to be away.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
@@ -105,7 +105,7 @@ impl Desk<'_> {
             return;
         }
         if self.suspects > 0 {
-            return self.look_at_suspects(consumer, &ids, now);
+            return self.look_at_suspects(consumer, &ids);
         }
         let asked = time::monotonic();
         match consumer.ends(&ids, self.ends_wait) {
@@ -116,25 +116,27 @@ impl Desk<'_> {
                 }
                 self.kafka_answers();
             }
+            // Brokers that only are slow need more time.
+            Err(_) if self.ends_wait < KAFKA_WAIT => self.ends_wait = KAFKA_WAIT,
             Err(_) if consumer.answers(ENDS_WAIT) => self.suspects = ids.len(),
-            Err(error) => {
-                // Brokers that only are slow need more time.
-                self.ends_wait = KAFKA_WAIT;
-                self.unanswered(&error);
-            }
+            Err(error) => self.unanswered(&error),
         }
     }
 
     /// One of the partitions had no answer, which left all without: they are asked one by one until
     /// it is found, a few in each look.
-    fn look_at_suspects(&mut self, consumer: &Consumer, ids: &[ShardId], now: Duration) {
-        while self.suspects > 0 && time::monotonic().saturating_sub(now) < ENDS_WAIT {
+    fn look_at_suspects(&mut self, consumer: &Consumer, ids: &[ShardId]) {
+        let until = time::monotonic() + ENDS_WAIT;
+        while self.suspects > 0 && time::monotonic() < until {
             self.berth.beat();
             self.suspects -= 1;
             let id = ids[self.suspects % ids.len()];
             let asked = time::monotonic();
             match consumer.watermarks(id, ENDS_WAIT) {
-                Ok((_, end)) => self.note_end(id, end, asked),
+                Ok((_, end)) => {
+                    self.note_end(id, end, asked);
+                    self.kafka_answers();
+                }
                 Err(error) => {
                     self.suspects = 0;
                     if let Err(error) = self.blame(consumer, id, error) {
@@ -144,7 +146,6 @@ impl Desk<'_> {
                 }
             }
         }
-        self.kafka_answers();
     }
 
     fn note_end(&mut self, id: ShardId, end: Offset, asked: Duration) {

@@ -65,6 +65,8 @@ pub struct Desk<'a> {
     gone_by: Option<Duration>,
     pub(super) store_backoff: Backoff,
     pub(super) kafka_backoff: Backoff,
+    /// The same for finding positions: what fails there must not keep others from being asked.
+    pub(super) finding_backoff: Backoff,
     pub(super) troubles: Repeats,
     pub(super) memory: Memory,
     pub(super) memory_short: bool,
@@ -112,6 +114,7 @@ impl<'a> Desk<'a> {
             gone_by: None,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
+            finding_backoff: Backoff::new(),
             troubles: Repeats::new(),
             memory: Memory::default(),
             memory_short: false,
@@ -176,7 +179,9 @@ impl<'a> Desk<'a> {
             return consumer.give_back(shards);
         }
         log::info!("giving back {} shards: {}", shards.len(), list(shards));
-        self.leave_by = time::monotonic() + self.config.rebalance_timeout;
+        if !self.stopping {
+            self.leave_by = time::monotonic() + self.config.rebalance_timeout;
+        }
         let mut unknown = Vec::new();
         for &id in shards {
             match self.shards.get_mut(&id) {
@@ -243,9 +248,10 @@ impl<'a> Desk<'a> {
         self.flow(consumer)?;
         self.berth.beat();
         if self.must_ask_for_ends(now) {
+            let asked = time::monotonic();
             self.look_at_ends(consumer, now);
             let answered = time::monotonic();
-            let took = answered.saturating_sub(now);
+            let took = answered.saturating_sub(asked);
             self.ask_ends_at = answered + took.clamp(ENDS_PAUSE, ENDS_PAUSE_MAX);
             self.berth.beat();
         }
@@ -273,7 +279,8 @@ impl<'a> Desk<'a> {
     /// While messages come for all shards, their clocks go by those, and the lag can wait.
     fn must_ask_for_ends(&self, now: Duration) -> bool {
         let waited = now.saturating_sub(self.ask_ends_at);
-        let quiet = |shard: &Shard| shard.clock.is_quiet(now, ENDS_PAUSE);
+        let quiet =
+            |shard: &Shard| shard.phase == Phase::Flowing && shard.clock.is_quiet(now, ENDS_PAUSE);
         let must = waited >= LOOK_INTERVAL || self.shards.values().any(quiet);
         must && now >= self.ask_ends_at && !self.stopping
     }
@@ -393,7 +400,8 @@ impl<'a> Desk<'a> {
             slot.pause(pause, now.as_millis() as u64);
         }
         self.berth.slot().set(WorkerWord::Unserved, self.unserved.len() as u64);
-        let kafka = !self.kafka_troubles.is_empty() || self.kafka_backoff.is_failing();
+        let kafka_fails = self.kafka_backoff.is_failing() || self.finding_backoff.is_failing();
+        let kafka = !self.kafka_troubles.is_empty() || kafka_fails;
         self.berth.waiting_for(match (kafka, self.store_backoff.is_failing()) {
             (false, false) => WaitingFor::Nothing,
             (true, false) => WaitingFor::Kafka,

@@ -72,19 +72,19 @@ impl Desk<'_> {
             .filter(|shard| shard.alone.may_work(now) && shard.ask_at <= now)
             .map(|shard| shard.id)
             .collect();
-        if wanted.is_empty() || !self.kafka_backoff.is_over(now) || !self.store_backoff.is_over(now)
-        {
+        let may_ask = self.finding_backoff.is_over(now) && self.store_backoff.is_over(now);
+        if wanted.is_empty() || !may_ask {
             return Ok(());
         }
         match self.find_all(consumer, &wanted) {
             Ok(()) => {
-                self.kafka_backoff.worked();
+                self.finding_backoff.worked();
                 self.troubles.works(FINDING);
                 Ok(())
             }
             Err(error) if error.kind() == Kind::Temporary => {
                 if !self.store_backoff.is_failing() {
-                    self.kafka_backoff.failed(time::monotonic());
+                    self.finding_backoff.failed(time::monotonic());
                 }
                 self.troubles.warn(FINDING, &error);
                 Ok(())

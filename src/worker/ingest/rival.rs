@@ -10,8 +10,8 @@ use crate::sys::time;
 use crate::worker::Berth;
 use std::time::Duration;
 
-/// A second time within so long is no accident.
-const SOON: Duration = Duration::from_secs(600);
+/// A second time within so long is no accident: two that fight need a few seconds for it.
+const SOON: Duration = Duration::from_secs(120);
 
 /// What to leave with; `error` says that there is a rival.
 pub fn fenced(berth: &Berth<'_>, error: Error) -> Error {

@@ -292,8 +292,8 @@ impl Shard {
         if self.phase != Phase::Flowing {
             return;
         }
-        match self.tail.look(self.next, end) {
-            Verdict::AllRead => self.clock.all_read(asked),
+        match self.tail.look(self.next, end, asked) {
+            Verdict::AllRead(then) => self.clock.all_read(then),
             // With the seek the client says anew when it has reached the end.
             Verdict::AskClient if self.is_idle() => self.phase = Phase::Starting,
             Verdict::AskClient | Verdict::Unknown => {}

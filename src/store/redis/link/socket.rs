@@ -100,13 +100,20 @@ struct Until<'s> {
 
 impl Read for Until<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = Some(left(self.deadline)?);
-        match self.stream {
-            Stream::Tcp(stream) => {
-                stream.set_read_timeout(left).and_then(|()| { stream }.read(into))
-            }
-            Stream::Unix(stream) => {
-                stream.set_read_timeout(left).and_then(|()| { stream }.read(into))
+        loop {
+            let left = Some(left(self.deadline)?);
+            let read = match self.stream {
+                Stream::Tcp(stream) => {
+                    stream.set_read_timeout(left).and_then(|()| { stream }.read(into))
+                }
+                Stream::Unix(stream) => {
+                    stream.set_read_timeout(left).and_then(|()| { stream }.read(into))
+                }
+            };
+            match read {
+                // A signal is no word of the server.
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
             }
         }
     }
