@@ -434,7 +434,7 @@ impl Consumer {
         Ok(found)
     }
 
-    fn list(&self, shards: &[ShardId]) -> TopicPartitionList {
+    pub(super) fn list(&self, shards: &[ShardId]) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for shard in shards {
             list.add_partition(&self.topic, shard.0 as i32);

@@ -72,12 +72,9 @@ impl Consumer {
     /// has no leader.
     pub fn ends(&self, shards: &[ShardId], wait: Duration) -> Result<Vec<(ShardId, Offset)>> {
         let doing = "ask for the ends of";
-        let mut list = TopicPartitionList::new();
-        for shard in shards {
-            // In place of a time: the newest.
-            let mut elem = list.add_partition(&self.topic, shard.0 as i32);
-            elem.set_offset(Place::End).map_err(|why| self.error(doing, why))?;
-        }
+        let mut list = self.list(shards);
+        // In place of a time: the newest.
+        list.set_all_offsets(Place::End).map_err(|why| self.error(doing, why))?;
         let found =
             self.inner.offsets_for_times(list, wait).map_err(|why| self.error(doing, why))?;
         let mut ends = Vec::new();

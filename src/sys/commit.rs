@@ -1,6 +1,7 @@
 //! Commits whose outcome is heard of within a bound: the safe client waits for one without any, and
 //! sends one that is not waited for without a place for the answer.
 
+use super::time;
 use rdkafka::bindings::{
     rd_kafka_commit_queue, rd_kafka_event_destroy, rd_kafka_event_error, rd_kafka_queue_destroy,
     rd_kafka_queue_get_consumer, rd_kafka_queue_new, rd_kafka_queue_poll, rd_kafka_queue_t,
@@ -61,9 +62,8 @@ fn send_to(
 
 /// The outcome that arrives on the queue.
 fn answer(queue: *mut rd_kafka_queue_t, wait: Duration) -> Result<(), RDKafkaErrorCode> {
-    let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the queue is live; the answer is an event of our own, or null when none came.
-    let event = unsafe { rd_kafka_queue_poll(queue, wait_ms) };
+    let event = unsafe { rd_kafka_queue_poll(queue, time::whole_ms(wait)) };
     if event.is_null() {
         return Err(RDKafkaErrorCode::OperationTimedOut);
     }

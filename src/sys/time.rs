@@ -18,3 +18,8 @@ pub fn wall() -> Duration {
 pub fn wall_ms() -> i64 {
     wall().as_millis() as i64
 }
+
+/// As C functions take a time to wait.
+pub fn whole_ms(wait: Duration) -> i32 {
+    i32::try_from(wait.as_millis()).unwrap_or(i32::MAX)
+}

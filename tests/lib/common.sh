@@ -151,6 +151,16 @@ signal_worker() {
 
 board_says() { [ "$(board "$1")" = "$2" ] || { board "$1"; return 1; }; }
 
+# stops_within MS WHAT: the daemon ends in order and in time though WHAT does not answer.
+stops_within() {
+    stopped_at=$(date +%s%N)
+    kill -TERM "$DAEMON"
+    ended 0
+    took=$((($(date +%s%N) - stopped_at) / 1000000))
+    echo "stopped beside $2 after $took ms"
+    [ "$took" -lt "$1" ] || fail "the stop took longer than its deadline"
+}
+
 # said PATTERN: how many lines of the daemon's log say so; says PATTERN [N]: more than N.
 said() { grep -c -- "$1" "$TMP/log" || true; }
 says() { [ "$(said "$1")" -gt "${2:-0}" ]; }

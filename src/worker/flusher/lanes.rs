@@ -14,11 +14,11 @@ use std::time::Duration;
 /// What is given to a partition at a time, less than the client's `batch.size`: one request.
 const LOAD_BYTES: usize = 900 << 10;
 
-/// What a message takes in a request beside its payload: headers and lengths.
-const MESSAGE_BYTES: usize = 256;
-
 /// The same where each message is a request of its own: as many as the client has on their way.
 const LOAD_ALONE: usize = 5;
+
+/// What a message takes in a request beside its payload: headers and lengths.
+const MESSAGE_BYTES: usize = 256;
 
 /// How often the topic is asked for its partitions, and how long it may take.
 const ASK_INTERVAL: Duration = Duration::from_secs(30);

@@ -379,8 +379,8 @@ impl Flusher<'_> {
         }
         let handed = self.hand_on_rounds();
         self.desk.send_load();
-        self.is_full = *handed.as_ref().unwrap_or(&false);
-        handed.map(|_| ())
+        self.is_full = matches!(handed, Ok(true));
+        handed.map(drop)
     }
 
     /// Whether it ended because enough is in flight.

@@ -23,7 +23,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A partition that does not answer is left alone for so long, times the number of such: to wait
 /// for them must not take the others' time.
-const UNANSWERED_WAIT: Duration = Duration::from_secs(5);
+pub(super) const UNANSWERED_WAIT: Duration = Duration::from_secs(5);
 
 /// How often it is tried whether what was refused may be read again.
 const REFUSED_WAIT: Duration = Duration::from_secs(5);

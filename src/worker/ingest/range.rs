@@ -4,16 +4,13 @@
 //! means: unless the worker starts that shard anew, it is never read again. So whatever may be the
 //! one stays in doubt until Kafka has answered for it.
 
+use super::answers::UNANSWERED_WAIT;
 use super::desk::{Desk, KAFKA_WAIT};
 use super::shard::Phase;
 use crate::error::{Error, Result};
 use crate::kafka::consumer::Consumer;
 use crate::segment::{Offset, ShardId};
 use crate::sys::time;
-use std::time::Duration;
-
-/// Whose partition did not answer is left alone for so long; the others go on meanwhile.
-const UNANSWERED_WAIT: Duration = Duration::from_secs(5);
 
 impl Desk<'_> {
     /// Some position is out of its partition's range. What was read before is appended first: it
