@@ -1,5 +1,5 @@
 #!/bin/sh
-# The runner: what is only late gets a second try, what is lost gets none; a broker that cannot be
+# The runner: what may be chance gets a second try, what is lost gets none; a broker that cannot be
 # had is looked for once; a filter that fits no test is a failure. Each test is alone with its
 # processes and its boards.
 # kafka: none
@@ -35,6 +35,14 @@ one 102-uncounted none <<END
 [ -e $TMP/none ] || { touch $TMP/none; echo "$counts 0, doubled 0"; echo '$late'; exit 1; }
 END
 expect_status 0 run 102
+one 104-books none <<END
+[ -e $TMP/books ] || { touch $TMP/books; echo 'FAIL: the books are wrong'; exit 1; }
+END
+expect_status 1 run 104
+one 105-traceback none <<END
+[ -e $TMP/trace ] || { touch $TMP/trace; echo 'AssertionError'; exit 1; }
+END
+expect_status 1 run 105
 one 103-alone none <<END
 [ \$\$ -eq 1 ] || exit 1
 touch /dev/shm/spanbufd.${TMP##*.}
