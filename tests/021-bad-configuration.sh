@@ -56,6 +56,8 @@ bad 'kafka-producer = linger.ms=soon' 'kafka-producer linger.ms is refused by li
 bad 'kafka = sasl.pasword=hunter2'    'kafka sasl.pasword is refused by librdkafka'
 if grep hunter2 "$TMP/err"; then fail "a password with a misspelt name is shown"; fi
 bad 'kafka-consumer = auto.offset.reset=latest' 'use the option start-from'
+bad 'kafka-consumer = topic.auto.offset.reset=latest' 'use the option start-from'
+bad 'kafka-producer = topic.acks=1'   'nothing is settled before all replicas have it'
 
 # Two options that contradict each other; the other one may be a default.
 bad 'output-topic = ingest-spans'      'clashes with input-topic (default)'
@@ -70,6 +72,8 @@ printf 'timeout = 1\n\ntimeout = 1\n' >"$conf"
 refused "$conf:3" "timeout is set twice ($conf:1)"
 printf 'kafka = debug=all\nkafka = debug=msg\n' >"$conf"
 refused "$conf:2" "kafka debug is set twice ($conf:1)"
+printf 'kafka = sasl.mechanism=PLAIN\nkafka = sasl.mechanisms=PLAIN\n' >"$conf"
+refused "$conf:2" "kafka sasl.mechanisms is set twice ($conf:1)"
 printf 'partitions = 0,1\ningest-workers = 2\n' >"$conf"
 refused "$conf:2" "clashes with partitions ($conf:1)"
 printf 'redis-url = redis://:pw@h/0\nredis-password-file = /x\n' >"$conf"

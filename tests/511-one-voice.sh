@@ -49,7 +49,7 @@ grep -oE '^ +\("[a-z.]+", ' src/kafka/settings.rs | cut -d '"' -f 2 |
 sed -n '/^\.Ss Client settings/,/^\.S[hs] [^C]/p' man/spanbufd.8 |
     sed -n 's/^\.Ql \([a-z.]*\).*/\1/p' | grep -vxE "$names" | sort -u >"$TMP/page"
 compare 'client settings'
-sed -n '/const OWNED/,/^];/s/^    ("\([a-z.]*\)".*/\1/p' src/config/secret.rs | sort >"$TMP/code"
+sed -n '/const OWNED/,/^];/s/^    ("\([a-z.]*\)".*/\1/p' src/config/property.rs | sort >"$TMP/code"
 sed -n '/^Properties that/,/^\.Li .* \.$/s/^\.Li \([a-z.]*\).*/\1/p' man/spanbufd.conf.5 |
     sort >"$TMP/page"
 compare 'properties that are refused'

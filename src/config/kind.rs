@@ -4,7 +4,7 @@
 //! table cannot set one field and print another. Grammar is in `value`; here are ranges.
 
 use super::value::{self, Parsed};
-use super::{Config, Flushers, StartFrom, secret};
+use super::{Config, Flushers, StartFrom, property};
 use crate::segment::batch::Compression;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -326,10 +326,10 @@ fn add_property(list: &mut Vec<(String, String)>, text: &str) -> Parsed<()> {
         return Ok(());
     }
     let (name, value) = value::property(text)?;
-    if let Some(why) = secret::owner_of(&name) {
+    if let Some(why) = property::owner_of(&name) {
         return Err(format!("sets {name}, which is not yours to set: {why}"));
     }
-    list.retain(|(known, _)| *known != name);
+    list.retain(|(known, _)| property::one_name(known) != property::one_name(&name));
     list.push((name, value));
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! whichever way it came.
 
 use super::table::{self, Row};
-use super::{Config, file, nearest, rules, secret};
+use super::{Config, file, nearest, property, rules, secret};
 use crate::error::{Error, Result};
 use getopts::{Matches, Options};
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,7 +205,8 @@ impl Sources {
     fn set(&mut self, row: &Row, text: &str, origin: Origin) -> Result<()> {
         let key = key_of(row, text);
         if let Some(before) = self.origins.get(&key).filter(|old| old.is_same_source(&origin)) {
-            return Err(Error::config(format!("{origin}: {key} is set twice ({before})")));
+            let name = named(row, property_of(row, text));
+            return Err(Error::config(format!("{origin}: {name} is set twice ({before})")));
         }
         row.kind.set(&mut self.config, text).map_err(|why| {
             let shown = secret::mask(row.name, text).escape_debug().to_string();
@@ -271,14 +272,18 @@ fn open_secrets(config: &Config, settings: &[Setting]) -> Vec<String> {
     .collect()
 }
 
-/// What may be set once: an option, or one property of a repeatable option.
+/// What may be set once: an option, or one property of a repeatable option, by any of its names.
 fn key_of(row: &Row, text: &str) -> String {
-    match text.split_once('=') {
-        Some((property, _)) if row.kind.is_repeatable() => {
-            format!("{} {}", row.name, property.trim())
-        }
-        _ => row.name.to_owned(),
-    }
+    named(row, property_of(row, text).map(property::one_name))
+}
+
+fn property_of<'t>(row: &Row, text: &'t str) -> Option<&'t str> {
+    let (property, _) = text.split_once('=').filter(|_| row.kind.is_repeatable())?;
+    Some(property.trim())
+}
+
+fn named(row: &Row, property: Option<&str>) -> String {
+    property.map_or(row.name.to_owned(), |property| format!("{} {property}", row.name))
 }
 
 /// Variables that are nearly ours are mistakes. Others are left alone: an orchestrator makes

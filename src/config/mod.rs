@@ -11,6 +11,7 @@ pub mod file;
 mod kind;
 mod load;
 pub mod nearest;
+pub mod property;
 mod reload;
 mod rules;
 pub mod secret;

@@ -1,40 +1,13 @@
-//! What must not be seen, and what must not be set.
+//! What must not be seen.
 //!
 //! A secret may stand in the file or in the environment, never on the command line, where
-//! `ps` shows it to everyone; and it is masked wherever the program prints it. Some of
-//! librdkafka's properties carry a promise of ours and are refused with the reason.
+//! `ps` shows it to everyone; and it is masked wherever the program prints it.
 
 use super::Config;
 use crate::error::{Error, Result};
 use std::path::Path;
 
 const MASK: &str = "***";
-
-/// librdkafka properties that belong to spanbufd, and what to use or know instead.
-const OWNED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "use the option bootstrap-servers"),
-    ("metadata.broker.list", "use the option bootstrap-servers"),
-    ("group.id", "use the option group-id"),
-    ("group.instance.id", "it is made from instance, host and worker; use the option instance"),
-    ("group.protocol", "hand-over of partitions is built on the classic protocol"),
-    ("group.remote.assignor", "hand-over of partitions is built on the classic protocol"),
-    ("auto.offset.reset", "use the option start-from; lost offsets are counted, not skipped"),
-    ("enable.auto.commit", "offsets are committed when their spans are delivered"),
-    ("enable.auto.offset.store", "offsets are committed when their spans are delivered"),
-    ("auto.commit.enable", "offsets are committed when their spans are delivered"),
-    ("auto.commit.interval.ms", "use the option commit-interval"),
-    ("enable.partition.eof", "it tells when a shard is caught up"),
-    ("enable.idempotence", "nothing may be lost or reordered on the way out"),
-    ("acks", "nothing is settled before all replicas have it"),
-    ("request.required.acks", "nothing is settled before all replicas have it"),
-    ("delivery.report.only.error", "nothing is settled before it is acknowledged"),
-    ("transactional.id", "segments are not written in transactions"),
-];
-
-/// Why the property is not the user's to set; `None` when it is.
-pub fn owner_of(property: &str) -> Option<&'static str> {
-    OWNED.iter().find(|(name, _)| *name == property).map(|(_, why)| *why)
-}
 
 /// Whether a librdkafka property, in any case of letters, holds a password or a private key.
 fn is_secret_property(property: &str) -> bool {
@@ -178,11 +151,5 @@ mod tests {
         }
         assert_eq!(mask("kafka", "sasl.pasword x"), "sasl.pasword ***");
         assert!(!is_secret("group-id", "sasl.password=x"));
-    }
-
-    #[test]
-    fn promises_are_not_the_users_to_break() {
-        assert!(owner_of("enable.auto.commit").is_some());
-        assert!(owner_of("linger.ms").is_none());
     }
 }

@@ -1,9 +1,9 @@
 //! librdkafka's properties: ours, with the reason of each, then the user's on top.
 //!
-//! Those on which a promise hangs may not be set by the user: `config::secret` refuses them.
+//! Those on which a promise hangs may not be set by the user: `config::property` refuses them.
 //! Every row is stated in spanbufd(8).
 
-use crate::config::Config;
+use crate::config::{Config, property};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 
@@ -138,14 +138,19 @@ fn common(config: &Config, kind: &str, worker: usize) -> ClientConfig {
 
 fn apply(settings: &mut ClientConfig, properties: &[(&str, &str)]) {
     for (name, value) in properties {
-        settings.set(*name, *value);
+        set(settings, name, value);
     }
 }
 
 fn users(settings: &mut ClientConfig, groups: &[&Vec<(String, String)>]) {
     for (name, value) in groups.iter().copied().flatten() {
-        settings.set(name, value);
+        set(settings, name, value);
     }
+}
+
+/// Each property goes to the client under one name, or which value counts would be chance.
+fn set(settings: &mut ClientConfig, name: &str, value: &str) {
+    settings.set(property::one_name(name), value);
 }
 
 #[cfg(test)]
@@ -167,5 +172,38 @@ mod tests {
         assert_eq!(name(&config), Some(format!("{}_h_1", config.instance)));
         config.partitions = vec![3];
         assert_eq!(name(&config), None);
+    }
+
+    #[test]
+    fn what_is_ours_reaches_the_client() {
+        let config = Config::default();
+        let has = |settings: ClientConfig, name: &str, value: &str| {
+            let native = settings.create_native_config();
+            assert_eq!(native.and_then(|native| native.get(name)), Ok(value.to_owned()), "{name}");
+        };
+        has(consumer(&config, "h", 0), "enable.auto.commit", "false");
+        has(consumer(&config, "h", 0), "auto.offset.reset", "error");
+        has(producer(&config, 0), "acks", "-1");
+        has(producer(&config, 0), "message.timeout.ms", "300000");
+        has(producer(&config, 0), "bootstrap.servers", &config.bootstrap_servers);
+    }
+
+    #[test]
+    fn what_the_user_sets_counts_by_whatever_name() {
+        let user = |name: &str| vec![(name.to_owned(), "77".to_owned())];
+        let by = ["queue.buffering.max.ms", "topic.delivery.timeout.ms"];
+        for (name, ours) in by.into_iter().zip(["linger.ms", "message.timeout.ms"]) {
+            let config = Config { kafka_producer: user(name), ..Config::default() };
+            let native = producer(&config, 0).create_native_config();
+            assert_eq!(native.and_then(|native| native.get(ours)), Ok("77".to_owned()), "{name}");
+        }
+        let config = Config {
+            kafka: user("sasl.mechanisms"),
+            kafka_consumer: vec![("sasl.mechanism".to_owned(), "PLAIN".to_owned())],
+            ..Config::default()
+        };
+        let native = consumer(&config, "h", 0).create_native_config();
+        let mechanism = native.and_then(|native| native.get("sasl.mechanism"));
+        assert_eq!(mechanism, Ok("PLAIN".to_owned()));
     }
 }

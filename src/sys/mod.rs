@@ -12,6 +12,8 @@ pub mod metadata;
 pub mod oom;
 pub mod poll;
 pub mod process;
+#[cfg(test)]
+pub mod properties;
 pub mod random;
 pub mod send;
 pub mod shm;
