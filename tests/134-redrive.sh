@@ -21,7 +21,7 @@ for line in sys.stdin:
     span = json.loads(line)
     del span["retention_days"]
     raw = json.dumps(span)
-    headers = {"mine": span["span_id"]}
+    headers = {"mine": span["span_id"], "\u00ff\u0000": "no text"}
     print(json.dumps({"raw": raw, "key": "key of " + span["trace_id"], "headers": headers}))
 ' >"$TMP/bare"
 python3 -c '

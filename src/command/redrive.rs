@@ -37,7 +37,7 @@ const ROUND_BYTES: usize = 16 << 20;
 const SHOWN: u64 = 10;
 
 /// Ours are not the message's own.
-const OUR_HEADERS: &str = "spanbufd-";
+const OUR_HEADERS: &[u8] = b"spanbufd-";
 
 pub(super) const SPEC: Spec = Spec {
     name: "redrive",
@@ -260,7 +260,7 @@ impl<'a> Writer<'a> {
     fn send(&mut self, message: &Message<'_>, payload: &[u8]) -> Result<()> {
         let headers = message.headers();
         let partition = origin(&headers, &self.config.input_topic);
-        let kept: Vec<(&str, Option<&[u8]>)> =
+        let kept: Vec<(&[u8], Option<&[u8]>)> =
             headers.iter().copied().filter(|(name, _)| !name.starts_with(OUR_HEADERS)).collect();
         let letter = Letter {
             topic: &self.config.input_topic,
@@ -314,13 +314,13 @@ impl<'a> Writer<'a> {
 }
 
 /// The partition that a letter came from, when it came from `topic`.
-fn origin(headers: &[(&str, Option<&[u8]>)], topic: &str) -> Option<u32> {
-    let value = |wanted: &str| {
+fn origin(headers: &[(&[u8], Option<&[u8]>)], topic: &str) -> Option<u32> {
+    let value = |wanted: &[u8]| {
         let (_, value) = headers.iter().rev().find(|(name, _)| *name == wanted)?;
         std::str::from_utf8((*value)?).ok()
     };
-    let partition = value("spanbufd-partition")?.parse().ok()?;
-    (value("spanbufd-topic") == Some(topic)).then_some(partition)
+    let partition = value(b"spanbufd-partition")?.parse().ok()?;
+    (value(b"spanbufd-topic") == Some(topic)).then_some(partition)
 }
 
 #[cfg(test)]
@@ -329,8 +329,8 @@ mod tests {
 
     #[test]
     fn a_letter_of_another_topic_has_no_partition_here() {
-        let headers =
-            [("spanbufd-topic", Some(&b"spans"[..])), ("spanbufd-partition", Some(&b"7"[..]))];
+        let headers: [(&[u8], Option<&[u8]>); 2] =
+            [(b"spanbufd-topic", Some(b"spans")), (b"spanbufd-partition", Some(b"7"))];
         assert_eq!(origin(&headers, "spans"), Some(7));
         assert_eq!(origin(&headers, "others"), None);
         assert_eq!(origin(&headers[..1], "spans"), None);

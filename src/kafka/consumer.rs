@@ -11,12 +11,12 @@ use super::trouble::Trouble;
 use crate::config::{Config, StartFrom};
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
-use crate::sys::metadata;
+use crate::sys::{headers, metadata};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::util::Timeout;
@@ -79,9 +79,8 @@ impl Message<'_> {
         self.inner.key()
     }
 
-    pub fn headers(&self) -> Vec<(&str, Option<&[u8]>)> {
-        let headers = self.inner.headers().into_iter().flat_map(Headers::iter);
-        headers.map(|header| (header.key, header.value)).collect()
+    pub fn headers(&self) -> Vec<(&[u8], Option<&[u8]>)> {
+        self.inner.headers().map(headers::read).unwrap_or_default()
     }
 }
 

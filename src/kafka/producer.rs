@@ -10,11 +10,10 @@ use super::trouble::Trouble;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::segment::hash::QuickMap;
-use crate::sys::send;
+use crate::sys::{headers, send};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,7 +60,7 @@ pub struct Letter<'a> {
     pub partition: Option<u32>,
     pub key: Option<&'a [u8]>,
     pub payload: Option<&'a [u8]>,
-    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+    pub headers: &'a [(&'a [u8], Option<&'a [u8]>)],
 }
 
 /// The answer to a send.
@@ -161,12 +160,9 @@ impl Producer {
     /// Queues one message of `ticket`. After the last one call `seal`. A ticket of which one
     /// message could not be queued never becomes delivered.
     pub fn send(&mut self, ticket: u64, letter: &Letter<'_>) -> std::result::Result<Sent, Trouble> {
-        let headers = letter.headers.iter().fold(
-            OwnedHeaders::new_with_capacity(letter.headers.len()),
-            |headers, (key, value)| headers.insert(Header { key, value: *value }),
-        );
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
-            BaseRecord::with_opaque_to(letter.topic, ticket as usize).headers(headers);
+            BaseRecord::with_opaque_to(letter.topic, ticket as usize)
+                .headers(headers::make(letter.headers));
         record.partition = letter.partition.map(|number| number as i32);
         record.key = letter.key;
         record.payload = letter.payload;

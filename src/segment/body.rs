@@ -97,7 +97,7 @@ pub fn put_reject(out: &mut Vec<u8>, reject: &RejectBody<'_>) {
     put_optional(out, reject.key);
     put_varint(out, reject.headers.len() as u64);
     for (name, value) in &reject.headers {
-        put_bytes(out, name.as_bytes());
+        put_bytes(out, name);
         put_optional(out, *value);
     }
 }
@@ -162,7 +162,7 @@ fn read_reject<'b>(from: &mut Reader<'b>) -> Result<RejectBody<'b>, Damage> {
     let count = from.u32()? as usize;
     let mut headers = Vec::with_capacity(count.min(from.left() / 2));
     for _ in 0..count {
-        headers.push((from.text()?, from.optional()?));
+        headers.push((from.bytes()?, from.optional()?));
     }
     let timestamp_ms = stamped.then_some(timestamp);
     Ok(RejectBody { offset, timestamp_ms, reason, payload, key, headers })

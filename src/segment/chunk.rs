@@ -84,7 +84,7 @@ pub struct RejectBody<'b> {
     /// `None` for a tombstone.
     pub payload: Option<&'b [u8]>,
     pub key: Option<&'b [u8]>,
-    pub headers: Vec<(&'b str, Option<&'b [u8]>)>,
+    pub headers: Vec<(&'b [u8], Option<&'b [u8]>)>,
 }
 
 /// What was read of one shard and is not yet in the store: the batch in the making.

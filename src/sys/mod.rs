@@ -6,6 +6,7 @@
 
 pub mod commit;
 pub mod cond;
+pub mod headers;
 pub mod lock;
 pub mod memory;
 pub mod metadata;

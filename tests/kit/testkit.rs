@@ -20,13 +20,14 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use spanbufd::config::Config;
 use spanbufd::kafka::admin::Admin;
 use spanbufd::kafka::mock::Mock;
+use spanbufd::sys::headers;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{BufRead, Write};
@@ -215,11 +216,7 @@ fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
         let envelope = if is_envelope { &value } else { &Value::Null };
         let payload = if is_envelope { envelope["raw"].as_str() } else { Some(line.as_str()) };
         let key = if is_envelope { envelope["key"].as_str() } else { value["trace_id"].as_str() };
-        let mut headers = OwnedHeaders::new();
-        for (key, text) in envelope["headers"].as_object().into_iter().flatten() {
-            headers = headers.insert(Header { key, value: text.as_str() });
-        }
-        let mut record = BaseRecord::<str, str>::to(topic).headers(headers);
+        let mut record = BaseRecord::<str, str>::to(topic).headers(named(&envelope["headers"]));
         record.payload = payload;
         record.key = key;
         record.timestamp = envelope["at_ms"].as_i64().or(at_ms);
@@ -248,6 +245,19 @@ fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
         None => {}
     }
     print(&count.to_string())
+}
+
+/// Each character of a header's name stands for one byte: some names are no text.
+fn named(members: &Value) -> OwnedHeaders {
+    let members: Vec<(Vec<u8>, Option<&str>)> = members
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, text)| (name.chars().map(|one| one as u8).collect(), text.as_str()))
+        .collect();
+    let headers: Vec<(&[u8], Option<&[u8]>)> =
+        members.iter().map(|(name, text)| (name.as_slice(), text.map(str::as_bytes))).collect();
+    headers::make(&headers)
 }
 
 fn everything(
@@ -297,14 +307,12 @@ fn consume(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
     Ok(())
 }
 
-fn describe(message: &impl Message) -> Value {
+fn describe(message: &BorrowedMessage<'_>) -> Value {
     let text =
         |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let mut headers = serde_json::Map::new();
-    if let Some(found) = message.headers() {
-        for header in found.iter() {
-            headers.insert(header.key.to_owned(), json!(text(header.value)));
-        }
+    for (name, value) in message.headers().map(headers::read).unwrap_or_default() {
+        headers.insert(name.iter().copied().map(char::from).collect(), json!(text(value)));
     }
     json!({
         "partition": message.partition(),

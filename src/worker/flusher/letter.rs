@@ -30,12 +30,12 @@ pub fn send_reject(
         flight.became.dropped += 1;
         return;
     };
-    let mut headers: Vec<(&str, Option<&[u8]>)> = reject.headers.clone();
-    headers.push(("spanbufd-reason", Some(reject.reason.as_bytes())));
-    headers.push(("spanbufd-topic", Some(desk.config.input_topic.as_bytes())));
-    headers.push(("spanbufd-partition", Some(shard.as_bytes())));
-    headers.push(("spanbufd-offset", Some(offset.as_bytes())));
-    headers.push(("spanbufd-timestamp-ms", Some(timestamp.as_bytes())));
+    let mut headers: Vec<(&[u8], Option<&[u8]>)> = reject.headers.clone();
+    headers.push((b"spanbufd-reason", Some(reject.reason.as_bytes())));
+    headers.push((b"spanbufd-topic", Some(desk.config.input_topic.as_bytes())));
+    headers.push((b"spanbufd-partition", Some(shard.as_bytes())));
+    headers.push((b"spanbufd-offset", Some(offset.as_bytes())));
+    headers.push((b"spanbufd-timestamp-ms", Some(timestamp.as_bytes())));
     // A letter that the broker refuses for its size goes without its payload.
     let payload = reject.payload.filter(|payload| payload.len() < desk.letter_refused_bytes);
     let letter =
@@ -68,12 +68,12 @@ pub fn send_too_large(
     let trace = segment.bodies.first().map(|body| body.trace_id.as_bytes());
     let spans = segment.bodies.iter().flat_map(|body| &body.spans);
     let span = spans.into_iter().find(|span| span.offset == offset).map(|span| span.payload);
-    let headers: [(&str, Option<&[u8]>); 5] = [
-        ("spanbufd-reason", Some(reason.as_bytes())),
-        ("spanbufd-topic", Some(desk.config.input_topic.as_bytes())),
-        ("spanbufd-partition", Some(shard.as_bytes())),
-        ("spanbufd-offset", Some(at.as_bytes())),
-        ("spanbufd-timestamp-ms", Some(b"")),
+    let headers: [(&[u8], Option<&[u8]>); 5] = [
+        (b"spanbufd-reason", Some(reason.as_bytes())),
+        (b"spanbufd-topic", Some(desk.config.input_topic.as_bytes())),
+        (b"spanbufd-partition", Some(shard.as_bytes())),
+        (b"spanbufd-offset", Some(at.as_bytes())),
+        (b"spanbufd-timestamp-ms", Some(b"")),
     ];
     let payload = span.filter(|payload| payload.len() < desk.letter_refused_bytes);
     let letter = Letter { topic: &topic, partition: None, key: trace, payload, headers: &headers };

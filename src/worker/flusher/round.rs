@@ -206,8 +206,11 @@ fn send_message(
     flight: &mut Flight,
     message: &Outgoing,
 ) {
-    let headers: Vec<(&str, Option<&[u8]>)> =
-        message.headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
+    let headers: Vec<(&[u8], Option<&[u8]>)> = message
+        .headers
+        .iter()
+        .map(|(name, text)| (name.as_bytes(), Some(text.as_bytes())))
+        .collect();
     let topic = desk.config.output_topic.clone();
     let letter = Letter {
         topic: &topic,
