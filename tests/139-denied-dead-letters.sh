@@ -22,3 +22,23 @@ tell_mock topic-error "$DEAD" none
 wait_until 60 board_says 'total("dead_letters")' 4000
 stop_spanbufd
 check "$TMP/in"
+
+# Nor does it keep room from being made: what nobody takes is the oldest, the clock stands.
+start_spanbufd --timeout 600 --root-timeout 500 --compression none --dead-letter-topic "$DEAD"
+wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(1, {0})'
+tell_mock topic-error "$DEAD" topic-denied
+denied=$(said 'output).*grant')
+produce "$IN" <"$TMP/bad" >/dev/null
+wait_until 40 says 'output).*grant' "$denied"
+generate --traces 700 --seed 84 >"$TMP/more"
+produce "$IN" <"$TMP/more" >/dev/null
+more=$(wc -l <"$TMP/more")
+wait_until 40 board_says 'total("read")' $((more + 4000))
+redis_cli config set maxmemory 1 >/dev/null
+wait_until 60 board_says "total('delivered') > $more / 2" True
+board_says 'total("dead_letters"), {x["paused"] for x in s}' '(0, {5})' ||
+    fail "something was read, or a letter settled that nobody took"
+redis_cli config set maxmemory 0 >/dev/null
+tell_mock topic-error "$DEAD" none
+wait_until 60 board_says 'total("dead_letters")' 4000
+stop_spanbufd

@@ -281,7 +281,13 @@ fn a_reject_comes_back_whole_and_is_due_at_once() {
     let raw = batch::unpack_block(&block, &made.value[block.at as usize..]).unwrap();
     assert_eq!(batch::parse_body(&made.header.chunks[0], &raw), Ok(Body::Reject(reject)));
     index.give_back(due[0].clone());
-    assert_eq!(index.due(EventMs(77), 1, 1).len(), 1);
+    // Room is made with segments; and a reject waits as it is told, whoever took it.
+    assert!(index.oldest(9, u64::MAX, Reason::Pressure).is_empty());
+    let waits = DueSegment { due_ms: EventMs(99), reason: Reason::Pressure, ..due[0].clone() };
+    index.due(EventMs(77), 1, 1);
+    index.give_back(waits);
+    assert!(index.due(EventMs(98), 1, 1).is_empty());
+    assert_eq!(index.due(EventMs(99), 1, 1).len(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! may want to know and needs not act on.
 
 use crate::segment::batch::Header;
-use crate::segment::index::{ChunkRef, DueSegment, Index, Limits, Marks, Reason};
+use crate::segment::index::{ChunkRef, DueSegment, Index, Limits, Marks};
 use crate::segment::{BatchId, EventMs, IdKey, Offset, ShardId, TraceKey};
 use crate::store::books::Books;
 use crate::store::{Identity, State, Taken};
@@ -180,7 +180,7 @@ fn rebuild(evidence: &Evidence, taken: &Taken, limits: Limits) -> Index {
 fn list_open(finding: &mut Finding, mut index: Index, evidence: &Evidence) {
     let headers: BTreeMap<BatchId, &Header> =
         evidence.batches.iter().flatten().map(|header| (header.id, header)).collect();
-    let open = index.oldest(usize::MAX, u64::MAX, Reason::Drain);
+    let open = index.due(EventMs(i64::MAX), usize::MAX, u64::MAX);
     let mut all = Vec::new();
     for due in open {
         let offsets = offsets(&headers, &due.chunks);

@@ -90,6 +90,10 @@ pub struct Sets {
 }
 
 impl Set {
+    fn is_reject(&self) -> bool {
+        self.sealed.as_ref().is_some_and(|sealed| sealed.name.is_none())
+    }
+
     fn deadline(&self, limits: &Limits) -> (EventMs, Reason) {
         if let Some(sealed) = &self.sealed {
             return (sealed.due_ms, sealed.reason);
@@ -349,7 +353,7 @@ impl Sets {
         let open = self.sets.iter().enumerate();
         let mut open: Vec<(EventMs, u64, u32)> = open
             .filter_map(|(number, set)| {
-                let set = set.as_ref()?;
+                let set = set.as_ref().filter(|set| !set.is_reject())?;
                 Some((set.first_ms, set.generation, number as u32))
             })
             .collect();
@@ -396,7 +400,8 @@ impl Sets {
             set.spans = due.spans;
             set.bytes = due.bytes;
             // Due at once, also when it was taken before its time.
-            let early = matches!(due.reason, Reason::Pressure | Reason::Drain);
+            let early =
+                due.segment.is_some() && matches!(due.reason, Reason::Pressure | Reason::Drain);
             let due_ms = if early { due.due_ms.min(first_ms) } else { due.due_ms };
             let (name, reason) = (due.segment, due.reason);
             set.sealed = Some(Box::new(Sealed { name, reason, due_ms }));
