@@ -54,6 +54,18 @@ sed -n '/^Properties that/,/^\.Li .* \.$/s/^\.Li \([a-z.]*\).*/\1/p' man/spanbuf
     sort >"$TMP/page"
 compare 'properties that are refused'
 
+# What `status` calls the states of workers, and then of shards; it shows no slot that is vacant.
+nth=0
+for values in WorkerState Paused; do
+    nth=$((nth + 1))
+    sed -n "/^    $values:\$/,/^}/s/^    [A-Z].* \"\(.*\)\";/\1/p" src/board/words.rs |
+        grep -vx vacant | sort >"$TMP/code"
+    sed -n '/^\.Ss Status/,/^\.Ss Client/p' man/spanbufd.8 |
+        awk -v nth=$nth '/^\.(It|El)/ { here = /STATE$/; n += here } here && n == nth' |
+        sed -n 's/^\.Ql \([A-Za-z ]*[a-z]\).*/\1/p' | sort >"$TMP/page"
+    compare "values of $values"
+done
+
 # Files that the pages name are where the package and the program put them.
 for path in /etc/spanbufd/spanbufd.conf /dev/shm/spanbufd.INSTANCE; do
     section FILES | grep -q "^\.It Pa $path" || fail "$path is not in FILES"
