@@ -30,7 +30,11 @@ grep -oE '\bSIG(TERM|INT|HUP|USR1|USR2|QUIT|PIPE|WINCH|ALRM)\b' src/sys/signal.r
 section SIGNALS | sed -n '/^\.It/p' | grep -oE '\bSIG[A-Z0-9]+\b' | sort -u >"$TMP/page"
 compare signals
 
-{ echo 0; sed -n 's/^    [A-Z][a-z]* = \([0-9]*\),$/\1/p' src/error.rs; } | sort -u >"$TMP/code"
+{
+    echo 0
+    sed -n 's/^    [A-Z][a-z]* = \([0-9]*\),$/\1/p' src/error.rs
+    grep -rhoE '^(pub )?const [A-Z_]+: i32 = [0-9]+;' src/command | grep -oE '[0-9]+;' | tr -d ';'
+} | sort -u >"$TMP/code"
 section 'EXIT STATUS' | sed -n 's/^\.It \([0-9]*\)$/\1/p' | sort -u >"$TMP/page"
 compare 'exit statuses'
 
