@@ -15,6 +15,7 @@ export WATCHDOG_USEC=1000000
 start_spanbufd --config "$TMP/conf" --flusher-processes 2 --shutdown-timeout 20
 # Neither Kafka nor Redis is there, and that is no reason not to be ready.
 wait_until 20 told '^READY=1$'
+told '^EXTEND_TIMEOUT_USEC=150000000$' || fail "how long a start may take was not told"
 told '^STATUS=starting: 0 of 3 workers healthy' || fail "a start is not called one"
 wait_until 20 told '^STATUS=3 of 3 workers healthy, 0 shards, waiting for Kafka'
 # Who looks right after READY=1 reads no line of before.

@@ -145,6 +145,7 @@ impl<'b> Supervisor<'b> {
         daemon.set(DaemonWord::StartedMs, time::wall_ms() as u64);
         daemon.set(DaemonWord::State, DaemonState::Starting as u64);
         daemon.set(DaemonWord::Generation, 1);
+        self.systemd.starting(self.limits.start);
     }
 
     /// One turn of the loop; the exit status when the daemon is to end.

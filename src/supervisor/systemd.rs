@@ -34,6 +34,13 @@ impl Systemd {
         }
     }
 
+    /// Says that a start may take as long as a worker that hangs in it and the one after it, and a
+    /// little more. Of this and its own limit systemd takes the longer one.
+    pub fn starting(&self, limit: Duration) {
+        let usec = (2 * limit + Duration::from_secs(30)).as_micros();
+        self.send(&format!("EXTEND_TIMEOUT_USEC={usec}"));
+    }
+
     /// What the next status says is said at once: the last one was that of a start or a reload.
     pub fn ready(&mut self) {
         self.send("READY=1");
