@@ -37,10 +37,16 @@ above TimeoutStopSec shutdown-timeout
 fatal=$(sed -n 's/^ *\(Usage\|Config\) = \([0-9]*\),/\2/p' "$ROOT/src/error.rs" | xargs)
 grep -qx "RestartPreventExitStatus=$fatal" "$plain" || fail "statuses that are final: $fatal"
 
-# Drop-ins are valid with the unit.
+# Drop-ins are valid with the unit that they are for, and name the credential as it does.
 for example in "$units"/examples/*.conf; do
-    mkdir -p "$TMP/spanbufd.service.d"
-    cp "$example" "$TMP/spanbufd.service.d/"
-    systemd-analyze verify --man=no "$TMP/spanbufd.service" >"$TMP/verdict" 2>&1 || true
+    case $example in
+        *-instance.conf) unit=spanbufd@.service tried=spanbufd@x.service name=spanbufd-%i ;;
+        *) unit=spanbufd.service tried=$unit name=spanbufd ;;
+    esac
+    mkdir -p "$TMP/$unit.d"
+    cp "$example" "$TMP/$unit.d/"
+    systemd-analyze verify --man=no "$TMP/$tried" >"$TMP/verdict" 2>&1 || true
     [ ! -s "$TMP/verdict" ] || fail "${example##*/}: $(cat "$TMP/verdict")"
+    other=$(grep Credential "$example" | grep -v ":$name\.redis-password\$") || true
+    [ -z "$other" ] || fail "${example##*/}: the unit has another name than $other"
 done
