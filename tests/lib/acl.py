@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""Gives and takes rights in Apache Kafka, of whoever comes without a name.
+"""Gives and takes rights in Apache Kafka, of USER or else of whoever comes without a name.
 
-usage: acl.py BOOTSTRAP allow|deny|undeny topic|group NAME OPERATION
+usage: acl.py BOOTSTRAP allow|deny|undeny topic|group NAME OPERATION [USER]
 
-allow permits and deny forbids the operation (all, read, write); undeny takes the deny back. It
-speaks the protocol itself (CreateAcls and DeleteAcls, version 1): the jars of the broker have no
-tool for it.
+allow permits and deny forbids the operation (OPERATIONS); undeny takes the deny back. It speaks the
+protocol itself (CreateAcls and DeleteAcls, version 1): the jars of the broker have no tool for it.
 """
 import socket
 import struct
 import sys
 
 RESOURCES = {"topic": 2, "group": 3}
-OPERATIONS = {"all": 2, "read": 3, "write": 4}
+OPERATIONS = {"all": 2, "read": 3, "write": 4, "create": 5, "describe": 8, "describe_configs": 10}
 DENY, ALLOW = 2, 3
 LITERAL = 3
 CREATE_ACLS, DELETE_ACLS = 30, 31
@@ -35,11 +34,11 @@ def ask(address, api, body):
 
 
 def main():
-    address, verb, kind, name, operation = sys.argv[1:]
+    address, verb, kind, name, operation, user = (sys.argv[1:] + ["ANONYMOUS"])[:6]
     permission = ALLOW if verb == "allow" else DENY
     # A right and a filter for one look alike.
     right = struct.pack(">ib", 1, RESOURCES[kind]) + text(name) + struct.pack(">b", LITERAL)
-    right += text("User:ANONYMOUS") + text("*")
+    right += text("User:" + user) + text("*")
     right += struct.pack(">bb", OPERATIONS[operation], permission)
     ask(address, DELETE_ACLS if verb == "undeny" else CREATE_ACLS, right)
 
