@@ -101,7 +101,8 @@ row noreplicas 'NOREPLICAS.*min-replicas-to-write'
 row misconf 'MISCONF.*make room'
 row busy 'BUSY.*SCRIPT KILL'
 row wrongpass 'uthentication failed.*redis-password-file'
-row noperm 'NOPERM.*needs .*+evalsha'
+# With the rights of the page.
+row noperm "NOPERM.*needs .*$(sed -n 's/^ACL SETUSER spanbufd .*\* //p' "$ROOT/man/spanbufd.8")"
 row bulk 'cannot .*proto-max-bulk-len'
 # Refused with a word, or cut off without one.
 row maxclients 'maxclients'

@@ -172,7 +172,9 @@ pub fn remedy(code: &str) -> &'static str {
         "OOM" => "; raise maxmemory",
         "MISCONF" => "; its disk does not take the snapshot: make room there",
         "NOAUTH" | "WRONGPASS" => "; check redis-password-file",
-        "NOPERM" => "; the ACL user needs +@all on the keys of our namespace, +evalsha and +script",
+        "NOPERM" => {
+            "; the ACL user needs the keys of our namespace and +@all -@admin -@dangerous +info"
+        }
         "WRONGTYPE" => {
             "; a key of this shard is somebody else's: delete it, and give each program a \
              namespace of its own"
