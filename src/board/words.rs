@@ -62,6 +62,9 @@ words! {
     State "state" "state" Supervisor gauge "starting, running, stopping";
     Generation "generation" "count" Supervisor gauge "configuration generation, counts reloads";
     ReloadFailed "reload_failed" "count" Supervisor counter "reloads that were refused";
+    // These three stand in the opposite order of their writing (`Reload`, `Reloads`; at the end
+    // `ReloadProven`, `Reload`), since a copy is made row by row: who sees that a reload has begun
+    // does not see the idleness before it, and who sees its end sees whether it was proven.
     Reloads "reloads" "count" Supervisor counter "reloads that were begun";
     Reload "reload" "state" Supervisor gauge
         "idle, probing, replacing, probation, restoring";

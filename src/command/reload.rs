@@ -113,6 +113,14 @@ mod tests {
         outcome(&board, 3)
     }
 
+    /// Else a copy that is made while the supervisor writes could take a reload that has just
+    /// begun, or one that is just proven, for one that was refused.
+    #[test]
+    fn the_words_of_a_reload_are_copied_against_the_order_of_writing() {
+        let places = [DaemonWord::Reloads, DaemonWord::Reload, DaemonWord::ReloadProven];
+        assert!(places.map(|word| word as usize).is_sorted());
+    }
+
     #[test]
     fn the_answer_waits_for_a_reload_of_its_own_and_for_its_end() {
         use ReloadState::{Idle, Probation, Probing, Replacing, Restoring};
