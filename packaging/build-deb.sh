@@ -3,8 +3,9 @@
 #
 # Installs by apt what is missing, copies the files that git knows to a scratch tree, builds there
 # with debhelper, and leaves the package, its -dbgsym and .buildinfo in FOLDER (default:
-# target/debian). Takes the release build's time, some minutes; a second run is shorter, since
-# CARGO_TARGET_DIR (default: FOLDER/cargo) is kept. Root or sudo only for apt.
+# target/debian), in place of those of an earlier build. Takes the release build's time, some
+# minutes; a second run is shorter, since CARGO_TARGET_DIR (default: FOLDER/cargo) is kept. Root or
+# sudo only for apt.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -41,6 +42,7 @@ cp -r "$scratch/spanbufd/packaging/debian" "$scratch/spanbufd/debian"
 
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$folder/cargo}"
 (cd "$scratch/spanbufd" && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps)
+rm -f "$folder"/spanbufd*_*
 mv "$scratch"/spanbufd*_* "$folder/"
 rm -rf "$scratch"
 ls -l "$folder"/spanbufd_*.deb
