@@ -26,6 +26,7 @@ pub struct Error {
     kind: Kind,
     message: String,
     of_one_shard: bool,
+    is_around: bool,
 }
 
 impl Error {
@@ -45,8 +46,22 @@ impl Error {
         Error::new(Kind::Config, message)
     }
 
+    /// What a configuration names outside of its text does not do: a file, a client's threads.
+    /// Where it has not worked yet the configuration is to blame, and else it is what passes.
+    pub fn around_config(message: impl Into<String>) -> Error {
+        Error { is_around: true, ..Error::config(message) }
+    }
+
+    /// The same error where the configuration has proven itself.
+    pub fn where_proven(self) -> Error {
+        match self.is_around {
+            true => Error { kind: Kind::Temporary, ..self },
+            false => self,
+        }
+    }
+
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), of_one_shard: false }
+        Error { kind, message: message.into(), of_one_shard: false, is_around: false }
     }
 
     /// What is wrong is wrong with one shard: no other has to stop for it.

@@ -33,6 +33,14 @@ admin CLIENT KILL USER spanbufd >"$TMP/answer"
 [ "$(cat "$TMP/answer")" -ge 2 ] || fail "no connection of the daemon's was killed"
 generate --traces 50 --seed 18 | tee -a "$TMP/in" | produce "$IN"
 wait_until 40 all_out "$TMP/in"
+
+# A password that cannot be read ends a worker, as a thing that passes, and not the daemon.
+mv "$TMP/password" "$TMP/elsewhere"
+signal_worker KILL flusher/0
+wait_until 20 says 'flusher/0 .* ended with status 75'
+mv "$TMP/elsewhere" "$TMP/password"
+generate --traces 50 --seed 19 | tee -a "$TMP/in" | produce "$IN"
+wait_until 40 all_out "$TMP/in"
 stop_spanbufd
 check "$TMP/in"
 keys=$(admin -n 1 keys "$ID:*" | wc -l)

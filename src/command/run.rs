@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::supervisor::policy::Limits;
 use crate::supervisor::{self, Duty, Front, Pool};
 use crate::worker::{self, Berth, flusher, ingest};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -47,16 +47,34 @@ fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
         Flushers::Auto => Pool::PerShard,
         Flushers::Fixed(_) => Pool::All,
     };
-    let current = Rc::new(RefCell::new(config.clone()));
+    let current = Rc::new(Current::new(config.clone()));
     let proven = RefCell::new(config.clone());
-    let door = Door { args, current: Rc::clone(&current), proven };
-    supervisor::run(&board, roster(&current, shape)?, limits(config), pool, &door)
+    let door = Door { args, current, proven };
+    supervisor::run(&board, roster(&door.current, shape)?, limits(config), pool, &door)
+}
+
+/// What workers are born with.
+struct Current {
+    config: RefCell<Config>,
+    /// All of them have run with it.
+    is_proven: Cell<bool>,
+}
+
+impl Current {
+    fn new(config: Config) -> Current {
+        Current { config: RefCell::new(config), is_proven: Cell::new(false) }
+    }
+
+    fn set(&self, config: Config, is_proven: bool) {
+        self.config.replace(config);
+        self.is_proven.set(is_proven);
+    }
 }
 
 /// Reads the configuration again, for the supervisor.
 struct Door<'a> {
     args: &'a [String],
-    current: Rc<RefCell<Config>>,
+    current: Rc<Current>,
     /// The last one that no worker has rejected.
     proven: RefCell<Config>,
 }
@@ -65,12 +83,12 @@ impl Door<'_> {
     /// What is written now, as far as it may come into force.
     fn load(&self) -> Result<Reloaded> {
         let loaded = load(&SPEC, getopts::Options::new(), self.args)?;
-        config::reload(&self.current.borrow(), loaded.config)
+        config::reload(&self.current.config.borrow(), loaded.config)
     }
 
     /// The workers' own level comes with their birth.
     fn come_into_force(&self) -> Limits {
-        let config = self.current.borrow();
+        let config = self.current.config.borrow();
         logging::set_level(config.log_level);
         limits(&config)
     }
@@ -87,16 +105,17 @@ impl Front for Door<'_> {
         for name in waiting {
             log::warn!("{name} has changed: that takes a restart to come into force");
         }
-        self.current.replace(config);
+        self.current.set(config, false);
         Ok(self.come_into_force())
     }
 
     fn prove(&self) {
-        self.proven.replace(self.current.borrow().clone());
+        self.proven.replace(self.current.config.borrow().clone());
+        self.current.is_proven.set(true);
     }
 
     fn restore(&self) -> Limits {
-        self.current.replace(self.proven.borrow().clone());
+        self.current.set(self.proven.borrow().clone(), true);
         self.come_into_force()
     }
 }
@@ -126,34 +145,28 @@ fn limits(config: &Config) -> Limits {
 }
 
 /// Flushers first: ingest reads a shard only when a flusher holds it.
-fn roster(config: &Rc<RefCell<Config>>, shape: Shape) -> Result<Vec<Duty>> {
+fn roster(current: &Rc<Current>, shape: Shape) -> Result<Vec<Duty>> {
     let last_lines = LastLines::of(shape.flushers + shape.ingests)?;
     let flushers = (0..shape.flushers).map(|n| (Kind::Flusher, n, flusher::main as Main));
     let ingests = (0..shape.ingests).map(|n| (Kind::Ingest, n, ingest::main as Main));
     let of = |((kind, n, main), last): ((Kind, usize, Main), LastLines)| {
-        duty(kind, n, main, config, last)
+        duty(kind, n, main, current, last)
     };
     Ok(flushers.chain(ingests).zip(last_lines).map(of).collect())
 }
 
-fn duty(
-    kind: Kind,
-    number: usize,
-    main: Main,
-    config: &Rc<RefCell<Config>>,
-    last: LastLines,
-) -> Duty {
-    let config = Rc::clone(config);
+fn duty(kind: Kind, number: usize, main: Main, current: &Rc<Current>, last: LastLines) -> Duty {
+    let current = Rc::clone(current);
     let of_the_dead = last.clone();
     Duty {
         kind,
         number,
         main: Box::new(move |board, number| {
-            let config = config.borrow();
+            let (config, is_proven) = (current.config.borrow(), current.is_proven.get());
             logging::keep_last_lines(&last);
             logging::set_process(&format!("{}/{number}", kind.name()));
             logging::set_level(config.log_level);
-            worker::birth(kind, number, board, |berth| main(&config, berth))
+            worker::birth(kind, number, board, is_proven, |berth| main(&config, berth))
         }),
         last_lines: Box::new(move || of_the_dead.read()),
     }
@@ -182,7 +195,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("spanbufd-door-{}", std::process::id()));
         let args = ["--config".to_owned(), path.display().to_string()];
         let config = Config::default();
-        let current = Rc::new(RefCell::new(config.clone()));
+        let current = Rc::new(Current::new(config.clone()));
         let door = Door { args: &args, current, proven: RefCell::new(config) };
         let reload = |restarts: u32| {
             let written = std::fs::write(&path, format!("max-restarts = {restarts}\n"));

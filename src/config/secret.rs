@@ -99,7 +99,7 @@ impl Config {
     /// The password in `redis-password-file`; `None` without the option.
     pub fn redis_password(&self) -> Result<Option<String>> {
         let path = self.redis_password_file.as_ref();
-        path.map(|path| read_password(path).map_err(Error::config)).transpose()
+        path.map(|path| read_password(path).map_err(Error::around_config)).transpose()
     }
 }
 

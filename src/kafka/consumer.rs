@@ -456,7 +456,7 @@ impl Consumer {
 }
 
 fn cannot_open(config: &Config, why: &KafkaError) -> Error {
-    Error::config(format!(
+    Error::around_config(format!(
         "cannot open a consumer for {}: {why}; check bootstrap-servers, kafka and kafka-consumer",
         config.bootstrap_servers
     ))

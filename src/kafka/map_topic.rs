@@ -201,7 +201,7 @@ impl MapReader {
         let settings = settings::map_consumer(config, worker);
         let consumer = settings.create_with_context(Context::default());
         let consumer = consumer.map_err(|why| {
-            Error::config(format!("cannot open a consumer for offset maps: {why}"))
+            Error::around_config(format!("cannot open a consumer for offset maps: {why}"))
         })?;
         Ok(MapReader {
             consumer: ManuallyDrop::new(consumer),

@@ -348,6 +348,8 @@ impl Producer {
 
 fn create(settings: &ClientConfig) -> Result<BaseProducer<Context>> {
     settings.create_with_context(Context::default()).map_err(|why| {
-        Error::config(format!("cannot open a producer: {why}; check kafka and kafka-producer"))
+        Error::around_config(format!(
+            "cannot open a producer: {why}; check kafka and kafka-producer"
+        ))
     })
 }

@@ -272,6 +272,7 @@ impl<'b> Supervisor<'b> {
             self.ready = true;
             self.board.daemon().set(DaemonWord::State, DaemonState::Running as u64);
             self.systemd.ready();
+            self.prove_the_first();
             log::info!("running: {all} workers");
         }
         let starting = if self.ready { "" } else { "starting: " };

@@ -23,7 +23,8 @@ pub trait Front {
     /// After a probe that would do: workers that are forked from now on get the new one.
     fn reload(&self) -> Result<Limits>;
 
-    /// What is in force has proven itself: from now on `restore` goes back to it.
+    /// What is in force has proven itself, at the first readiness or after a reload: from now on
+    /// `restore` goes back to it.
     fn prove(&self);
 
     /// After a worker that rejected it: workers get the last proven one again.
@@ -254,6 +255,13 @@ impl Supervisor<'_> {
         let old = self.children.iter().filter(old).count();
         log::info!("reloaded: configuration generation {generation}, {old} workers without it");
         self.tell_ready();
+    }
+
+    /// All workers run, for the first time; what is on trial has its own time to prove itself.
+    pub(super) fn prove_the_first(&self) {
+        if self.reload.trial.is_none() {
+            self.front.prove();
+        }
     }
 
     fn end_probation(&mut self, now: Duration) {

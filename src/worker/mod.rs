@@ -17,7 +17,7 @@ pub use repeats::Repeats;
 use crate::board::words::{DaemonWord, Kind, WaitingFor, WorkerWord};
 use crate::board::{Board, WorkerSlot};
 use crate::config::Config;
-use crate::error::Kind as ErrorKind;
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::sys::{memory, process, signal, time};
 use std::time::Duration;
 
@@ -38,11 +38,13 @@ pub struct Berth<'a> {
     pub kind: Kind,
     /// Number among the workers of its kind: `flusher/3` has 3.
     pub number: usize,
+    /// Whether all workers have run with this configuration before.
+    pub is_proven: bool,
 }
 
 impl<'a> Berth<'a> {
     pub fn new(board: &'a Board, kind: Kind, number: usize) -> Berth<'a> {
-        Berth { board, kind, number }
+        Berth { board, kind, number, is_proven: false }
     }
 
     pub fn slot(&self) -> WorkerSlot<'a> {
@@ -80,6 +82,11 @@ impl<'a> Berth<'a> {
         self.slot().set(WorkerWord::WaitingFor, what as u64);
     }
 
+    /// Why this worker ends: the exit status that the supervisor reads.
+    pub fn exit_status(&self, result: Result<()>) -> i32 {
+        exit_status(if self.is_proven { result.map_err(Error::where_proven) } else { result })
+    }
+
     /// The configuration generation that this worker was born with.
     pub fn generation(&self) -> u64 {
         self.slot().get(WorkerWord::Generation)
@@ -94,6 +101,7 @@ pub fn birth(
     kind: Kind,
     number: usize,
     board: &Board,
+    is_proven: bool,
     main: impl FnOnce(&Berth<'_>) -> i32,
 ) -> i32 {
     let name = format!("{}/{number}", kind.name());
@@ -111,7 +119,7 @@ pub fn birth(
     if let Err(why) = process::volunteer_for_oom(OOM_SCORE) {
         log::debug!("{name} cannot raise its oom_score_adj: {why}");
     }
-    let berth = Berth::new(board, kind, number);
+    let berth = Berth { is_proven, ..Berth::new(board, kind, number) };
     berth.slot().set(WorkerWord::Generation, board.daemon().get(DaemonWord::Generation));
     main(&berth)
 }
@@ -120,8 +128,8 @@ fn now_ms() -> u64 {
     time::monotonic().as_millis() as u64
 }
 
-/// Why a loop ended: the exit status that the supervisor reads.
-pub fn exit_status(result: crate::error::Result<()>) -> i32 {
+/// What a process ends with that logs its error.
+pub fn exit_status(result: Result<()>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {

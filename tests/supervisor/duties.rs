@@ -86,7 +86,7 @@ fn roster(flushers: usize, behaviour: &str, is_new: &Rc<Cell<bool>>) -> Vec<Duty
                 // What reads the new configuration is work of the same kind, but for one.
                 let work =
                     if rejects && !is_new.get() && kind == Kind::Flusher { flush } else { work };
-                birth(kind, number, board, work)
+                birth(kind, number, board, false, work)
             };
             let last_lines = Box::new(move || of_the_dead.read());
             Duty { kind, number, main: Box::new(main), last_lines }

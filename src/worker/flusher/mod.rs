@@ -32,7 +32,7 @@ use crate::segment::index::DueSegment;
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
 use crate::sys::time;
-use crate::worker::{Backoff, Berth, HYSTERESIS_PERCENT, LEAVING_SHARE, Repeats, exit_status};
+use crate::worker::{Backoff, Berth, HYSTERESIS_PERCENT, LEAVING_SHARE, Repeats};
 use flight::Flights;
 use held::Held;
 use lanes::Lanes;
@@ -175,7 +175,7 @@ impl Desk<'_> {
 
 /// The process's main function; returns its exit status.
 pub fn main(config: &Config, berth: &Berth<'_>) -> i32 {
-    exit_status(run(config, berth))
+    berth.exit_status(run(config, berth))
 }
 
 fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {

@@ -30,7 +30,7 @@ use crate::error::Result;
 use crate::kafka::consumer::{Consumer, Event};
 use crate::store::redis::RedisStore;
 use crate::sys::{process, time};
-use crate::worker::{Berth, exit_status};
+use crate::worker::Berth;
 use desk::Desk;
 use shard::Taken;
 use std::mem::ManuallyDrop;
@@ -47,7 +47,7 @@ const MESSAGES_PER_TURN: usize = 10_000;
 
 /// The process's main function; returns its exit status.
 pub fn main(config: &Config, berth: &Berth<'_>) -> i32 {
-    exit_status(run(config, berth))
+    berth.exit_status(run(config, berth))
 }
 
 fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
