@@ -228,9 +228,13 @@ impl Supervisor<'_> {
             }
             *under_way = None;
         }
+        // Who does not run and is not to run has nothing to be replaced.
+        let children = &mut self.children;
+        let is_idle = |at: &mut usize| children[*at].pid.is_none() && !children[*at].wanted;
+        while left.pop_if(is_idle).is_some() {}
         match (left.pop(), *to) {
             (Some(at), _) => {
-                let child = &mut self.children[at];
+                let child = &mut children[at];
                 *under_way = Some((at, child.pid));
                 if child.pid.is_some() {
                     child.ask_to_leave(self.board, now, self.limits.leave);

@@ -30,8 +30,8 @@ pub fn daemon(args: &[String]) -> i32 {
             return error.exit_status().into();
         }
     };
-    let pool =
-        if matches!(behaviour.as_str(), "auto" | "tide") { Pool::PerShard } else { Pool::All };
+    let is_auto = matches!(behaviour.as_str(), "auto" | "tide" | "wide");
+    let pool = if is_auto { Pool::PerShard } else { Pool::All };
     let front = Front { behaviour, is_new: Rc::new(Cell::new(false)) };
     let duties = roster(flushers, behaviour, &front.is_new);
     supervisor::run(&board, duties, limits(behaviour), pool, &front).unwrap()
@@ -103,7 +103,7 @@ struct Front<'a> {
 impl supervisor::Front for Front<'_> {
     fn probe(&self) -> i32 {
         match self.behaviour {
-            "rejecting" => 0,
+            "rejecting" | "wide" => 0,
             // The next one is no good, which is found out before it is tried.
             "late" => i32::from(self.is_new.get()),
             "stuck" => {

@@ -10,10 +10,7 @@ mod duties;
 mod reloads;
 
 use daemon::{Daemon, Notified, all_held, healthy, processes, run, send, wait_until};
-use reloads::{
-    does_not_wait_for_a_hanging_probe, takes_back_what_a_refused_reload_came_after,
-    takes_back_what_a_worker_rejects, takes_nothing_over_in_a_stop,
-};
+use reloads::*;
 use spanbufd::board::report;
 use spanbufd::board::words::{DaemonWord, WorkerWord};
 use spanbufd::board::{self, Board, Found, Shape};
@@ -71,6 +68,7 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("stops_when_misconfigured", stops_when_misconfigured),
     ("takes_back_what_a_worker_rejects", takes_back_what_a_worker_rejects),
     ("takes_back_what_a_refused_reload_came_after", takes_back_what_a_refused_reload_came_after),
+    ("takes_no_time_for_who_does_not_run", takes_no_time_for_who_does_not_run),
     ("takes_nothing_over_in_a_stop", takes_nothing_over_in_a_stop),
     ("does_not_wait_for_a_hanging_probe", does_not_wait_for_a_hanging_probe),
     ("stops_the_stuck_on_time_1", || stops_the_stuck_on_time(1)),

@@ -1,5 +1,6 @@
 //! Reloads, when what is new is no good: found out by the probe, by a worker, early or late.
 
+use super::SHARDS;
 use super::daemon::{Daemon, all_held, healthy, wait_until};
 use spanbufd::board::Board;
 use spanbufd::board::words::{DaemonWord, ReloadState, WorkerWord};
@@ -20,6 +21,18 @@ pub fn takes_back_what_a_worker_rejects() {
     });
     wait_until("the end of it", || daemon.logged(&["the old configuration is back"]));
     assert!(daemon.logged(&["flusher/1 (pid", "ended with status 78"]), "{}", daemon.log());
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// Of a pool that has room for many flushers only those that run are waited for.
+pub fn takes_no_time_for_who_does_not_run() {
+    let daemon = Daemon::start(500, "wide");
+    daemon.wait_for("all shards held", all_held);
+    daemon.signal("HUP");
+    daemon.wait_for("all replaced", |board| {
+        let word = |n| board.flusher(n).get(WorkerWord::Generation);
+        in_state(ReloadState::Probation)(board) && (0..SHARDS as usize).all(|n| word(n) == 2)
+    });
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
