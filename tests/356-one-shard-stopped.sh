@@ -1,6 +1,7 @@
 #!/bin/sh
-# Somebody else's key in the place of one of a shard's: that shard stops, says what to do, and goes
-# on when the key is gone. The other shard is read, flushed and settled all the while.
+# Somebody else's key in the place of one of a shard's, or entries in it: that shard stops, says
+# what to do, and goes on when they are gone. The other shard is read, flushed and settled all the
+# while.
 # kafka: mock
 . "$(dirname "$0")/lib/common.sh"
 
@@ -67,5 +68,24 @@ cat "$TMP/held" >>"$TMP/in"
 wait_until 40 says 'flusher/0: shard 0 is stopped.*works again'
 wait_until 40 all_out "$TMP/in"
 board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"
+
+# Somebody else's entries in keys of ours are left out, whoever takes the shard anew.
+redis_cli hset "$ID:{0}:d" foreign yes >/dev/null
+redis_cli zadd "$ID:{0}:l" 0 foreign >/dev/null
+signal_worker KILL flusher/0
+more 0
+more 1
+wait_until 40 all_out "$TMP/in"
+[ "$(redis_cli hget "$ID:{0}:d" foreign)" = yes ] || fail "the foreign mark is gone"
+
+# Without all of its own a p says nothing.
+: >"$TMP/log"
+redis_cli hdel "$ID:{0}:p" tip >/dev/null
+wait_until 40 says "flusher/0: shard 0 is stopped, and no other: .*delete the shard's key p"
+more 1
+wait_until 40 all_out "$TMP/in"
+redis_cli del "$ID:{0}:p" >/dev/null
+more 0
+wait_until 40 all_out "$TMP/in"
 stop_spanbufd
 check "$TMP/in" --doubled 1000000

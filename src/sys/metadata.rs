@@ -1,8 +1,7 @@
 //! Commit metadata as the bytes that they are.
 //!
 //! Any tool may have written them. The client's own accessor ends the process when they are not
-//! UTF-8, and offers no other way to them; so the client is named
-//! outside of `kafka`.
+//! UTF-8, and offers no other way to them; so the client is named outside of `kafka`.
 
 use rdkafka::topic_partition_list::TopicPartitionList;
 use std::slice;

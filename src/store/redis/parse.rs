@@ -45,8 +45,11 @@ pub fn state(reply: &Reply) -> Option<Option<State>> {
     };
     let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
     // Not there until the first append or settle of the life.
-    let sum = |name: &str| number(name).unwrap_or(0).max(0) as u64;
-    let settled = Settled::from_values(SETTLED_FIELDS.map(sum));
+    let sum = |name: &str| field(name).map_or(Some(0), |_| Some(number(name)?.max(0) as u64));
+    let settled = SETTLED_FIELDS.map(sum);
+    if settled.contains(&None) {
+        return None;
+    }
     let tip = match field("tip")? {
         "" => None,
         tip => Some(BatchId::parse(tip)?),
@@ -64,11 +67,15 @@ pub fn state(reply: &Reply) -> Option<Option<State>> {
         epoch: field("epoch").and_then(unhex).map(Epoch),
         batches: number("batches")?.max(0) as u64,
         marked: number("marked")?.max(0) as u64,
-        books: Books { read: sum("read"), settled },
+        books: Books {
+            read: sum("read")?,
+            settled: Settled::from_values(settled.map(Option::unwrap_or_default)),
+        },
     }))
 }
 
-/// Members and scores of `l`; `None` when they cannot be read.
+/// Members and scores of `l`; `None` when it cannot be read. A member that is none of ours is left
+/// out: whether ours are all there, their number in `p` says.
 pub fn listed(reply: &Reply) -> Option<Vec<Listed>> {
     let Reply::List(parts) = reply else { return None };
     let one = |pair: &[Reply]| {
@@ -81,7 +88,7 @@ pub fn listed(reply: &Reply) -> Option<Vec<Listed>> {
             first: Offset(first as i64),
         })
     };
-    parts.chunks_exact(2).map(one).collect()
+    Some(parts.chunks_exact(2).filter_map(one).collect())
 }
 
 /// The reply of take: `Some(None)` where there is no life, `None` when it cannot be read.
@@ -96,7 +103,7 @@ pub fn taken(reply: &Reply) -> Option<Option<Taken>> {
         Reply::Bytes(bytes) => Some((BatchId::parse(pair[0].text()?)?, Marks(bytes.clone()))),
         _ => None,
     };
-    let mut marks = marks.chunks_exact(2).map(one).collect::<Option<Vec<_>>>()?;
+    let mut marks: Vec<(BatchId, Marks)> = marks.chunks_exact(2).filter_map(one).collect();
     // A hash has no order of its own; the contract has one.
     marks.sort_unstable_by_key(|(id, _)| *id);
     Some(Some(Taken { state, listed: listed(l)?, marks }))
@@ -151,14 +158,35 @@ pub fn unexpected(doing: &str, address: &str, reply: Option<&Reply>) -> Error {
                 bounded(text)
             ));
         }
+        Some(reply) if is_damage(reply) => {
+            ("its keys are not as they were written".to_owned(), DAMAGE_REMEDY)
+        }
         Some(Reply::Refused { code, text }) => (text.clone(), remedy(code)),
         Some(other) => (format!("an answer that was not expected: {other:?}"), ""),
         None => ("an answer is missing".to_owned(), ""),
     };
     let message = format!("cannot {doing} at {address}: {}{remedy}", bounded(&why));
     match reply {
+        Some(reply) if is_damage(reply) => Error::of_one_shard(message),
         Some(Reply::Refused { code, .. }) if code == "WRONGTYPE" => Error::of_one_shard(message),
         _ => Error::temporary(message),
+    }
+}
+
+const DAMAGE_REMEDY: &str =
+    "; delete the shard's key p (NAMESPACE:{S}:p): what is not delivered is read again from Kafka";
+
+/// What a script says that counts in a field of `p` which holds no number of ours.
+const NO_NUMBER: [&str; 2] =
+    ["hash value is not an integer", "increment or decrement would overflow"];
+
+/// The server has answered as it should, and what it holds of the shard cannot be read: somebody
+/// has written into its keys.
+fn is_damage(reply: &Reply) -> bool {
+    match reply {
+        Reply::List(_) => true,
+        Reply::Refused { text, .. } => NO_NUMBER.iter().any(|said| text.contains(said)),
+        _ => false,
     }
 }
 
@@ -202,12 +230,54 @@ mod tests {
         assert_eq!(refused.map(|error| error.exit_status()), Some(78));
     }
 
+    fn texts(texts: &[&str]) -> Reply {
+        Reply::List(texts.iter().map(|text| Reply::Bytes(text.as_bytes().to_vec())).collect())
+    }
+
+    /// A life without batches; `fields` come before what it would say of them.
+    fn p(fields: &[&str]) -> Reply {
+        const LIFE: &str = "00000000000000000000000000000001";
+        let rest = "cluster c topic t group g position 5 tip  batches 0 marked 0";
+        let rest: Vec<&str> = rest.split(' ').collect();
+        texts(&[fields, &["life", LIFE], rest.as_slice()].concat())
+    }
+
     #[test]
     fn what_is_not_ours_is_not_read_as_a_state() {
         assert_eq!(state(&Reply::List(Vec::new())), Some(None));
         assert_eq!(state(&Reply::Int(3)), None);
-        let text = |text: &str| Reply::Bytes(text.as_bytes().to_vec());
-        let strange = Reply::List(vec![text("life"), text("nonsense"), text("tip"), text("")]);
-        assert_eq!(state(&strange), None);
+        assert_eq!(state(&texts(&["life", "nonsense", "tip", ""])), None);
+        assert!(state(&p(&[])).flatten().is_some());
+        for field in ["tip", "position", "batches", "read", "skipped"] {
+            assert_eq!(state(&p(&[field, "nonsense"])), None, "{field}");
+        }
+    }
+
+    #[test]
+    fn members_of_others_are_left_out() {
+        const ID: &str = "0000000000000000000000000000000a";
+        let l = texts(&["foreign", "1", &format!("{ID}:12"), "5", "foreign:7", "6", ID, "7"]);
+        let listed: Vec<u128> = listed(&l).into_iter().flatten().map(|one| one.id.0).collect();
+        assert_eq!(listed, [10]);
+        let d = texts(&["x", "y", ID, "\u{1}"]);
+        let taken = taken(&Reply::List(vec![p(&[]), l, d])).flatten();
+        let marks = taken.map(|taken| taken.marks);
+        assert_eq!(marks, Some(vec![(BatchId(10), Marks(vec![1]))]));
+    }
+
+    #[test]
+    fn what_somebody_wrote_into_a_shard_stops_that_shard_alone() {
+        let refused = |text: &str| {
+            let code = text.split(' ').next().unwrap_or_default().to_owned();
+            Reply::Refused { code, text: text.to_owned() }
+        };
+        let is_of_one_shard =
+            |reply: &Reply| unexpected("look", "x", Some(reply)).is_of_one_shard();
+        assert!(is_of_one_shard(&p(&["tip", "nonsense"])));
+        assert!(is_of_one_shard(&refused("ERR hash value is not an integer script: 3a, on @1")));
+        assert!(is_of_one_shard(&refused("WRONGTYPE Operation against a key")));
+        for other in [Reply::Int(3), refused("ERR unknown command"), refused("LOADING data")] {
+            assert!(!is_of_one_shard(&other), "{other:?}");
+        }
     }
 }
