@@ -16,6 +16,9 @@ use std::time::Duration;
 /// producers may have been held up by it, too.
 const STRIDE: Duration = Duration::from_secs(1);
 
+/// The earliest time: a stamp may lie before 1970, and 0 on the board says that there is no clock.
+const EARLIEST: EventMs = EventMs(1);
+
 /// The clock of one shard. A shard that never had a message has no time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
@@ -34,7 +37,7 @@ impl Clock {
     /// A message stamped `stamped` (`None`: counts as now) was read at wall time `wall`.
     /// Returns the span's time: the clock at its arrival.
     pub fn arrive(&mut self, stamped: Option<EventMs>, wall: EventMs, now: Duration) -> EventMs {
-        let stamped = stamped.unwrap_or(wall).min(wall);
+        let stamped = stamped.unwrap_or(wall).min(wall).max(EARLIEST);
         match self.time {
             Some(time) if time >= stamped => time,
             _ => {
@@ -110,6 +113,16 @@ mod tests {
     fn a_message_from_the_future_counts_as_now() {
         let mut clock = Clock::resume(None);
         assert_eq!(clock.arrive(Some(EventMs(i64::MAX)), WALL, at(1)), WALL);
+    }
+
+    #[test]
+    fn a_message_from_before_1970_has_a_time() {
+        for stamp in [i64::MIN, -2, 0] {
+            let mut clock = Clock::resume(None);
+            assert_eq!(clock.arrive(Some(EventMs(stamp)), WALL, at(0)), EARLIEST);
+            clock.all_read(at(700));
+            assert_eq!(clock.read(), Some(EARLIEST.plus(700)));
+        }
     }
 
     #[test]
