@@ -63,6 +63,27 @@ never |= {f"lateness_{which}_ms" for which in ("p50", "p99", "max")}
 sys.exit(bool(names - known) or nulls != never)
 END
 
+# Metrics: a figure of the JSON each, under its name; of a daemon that is not there, that.
+expect_status 64 "$SPANBUFD" status --json --prometheus --instance "$INSTANCE"
+expect_status 2 "$SPANBUFD" status --prometheus --instance "nobody-$ID"
+grep -qx "spanbufd_status{daemon=\"nobody-$ID\"} 2" "$TMP/answer" || fail "$(cat "$TMP/answer")"
+expect_status 0 "$SPANBUFD" status --prometheus --instance "$INSTANCE"
+python3 - "$TMP/answer" "$TMP/json" <<'END' || fail "metrics that differ from the JSON"
+import json, re, sys
+lines = [line for line in open(sys.argv[1]) if line[0] != "#"]
+have = {tuple(re.fullmatch(r"(\w+)\{(.*)\} \S+\n", line).groups()) for line in lines}
+have = {(name, re.sub(r'daemon="[^"]*",?', "", labels)) for name, labels in have}
+board = json.load(open(sys.argv[2]))
+wanted = {("spanbufd_status", "")}
+for kind, rows in ("worker", board["workers"]), ("shard", board["shards"]):
+    for row in rows:
+        wanted |= {(f"spanbufd_{kind}_{field}", f'{kind}="{row[kind]}"') for field, value
+                   in row.items() if field in ("rss_bytes", "position_lag", "turns", "floor")}
+wanted = {(name.replace("turns", "turns_total"), labels) for name, labels in wanted}
+print("missing:", wanted - have)
+sys.exit(bool(wanted - have) or len(wanted) < 10)
+END
+
 cp "$SPANBUFD" "$TMP/spanbufd" && chmod 755 "$TMP" "$TMP/spanbufd"
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$TMP/spanbufd" "$@"; }
 expect_status 3 as_nobody status --instance "$INSTANCE"

@@ -50,3 +50,8 @@ for example in "$units"/examples/*.conf; do
     other=$(grep Credential "$example" | grep -v ":$name\.redis-password\$") || true
     [ -z "$other" ] || fail "${example##*/}: the unit has another name than $other"
 done
+for example in "$units"/examples/*.service "$units"/examples/*.timer; do
+    sed "s#/usr/sbin/spanbufd#$SPANBUFD#" "$example" >"$TMP/${example##*/}"
+done
+systemd-analyze verify --man=no "$TMP/spanbufd-metrics.timer" >"$TMP/verdict" 2>&1 || true
+[ ! -s "$TMP/verdict" ] || fail "spanbufd-metrics: $(cat "$TMP/verdict")"

@@ -1,13 +1,15 @@
-//! The board for readers: health, text, JSON. Loops over the tables, so that a new word shows
-//! up everywhere by itself.
+//! The board for readers: health, text, JSON, Prometheus. Loops over the tables, so that a new word
+//! shows up everywhere by itself.
 //!
 //! Reads a copy or the living board alike and writes nothing. Sums and ages are made here;
 //! the words stay what their one writer wrote (P4).
 
 mod json;
+mod prometheus;
 mod text;
 
 pub use json::json;
+pub use prometheus::{prometheus, status_of};
 pub use text::text;
 
 use super::words::{
@@ -241,6 +243,11 @@ fn shards(board: &Board) -> impl Iterator<Item = Shard<'_>> {
     (0..board.max_shards())
         .filter_map(|number| Some(Shard { number, slot: board.shard(ShardId(number))? }))
         .filter(|shard| shard.slot.desired().is_some() || shard.slot.holder().is_some())
+}
+
+/// Since the daemon's start.
+fn up_ms(board: &Board, wall_ms: i64) -> i64 {
+    (wall_ms - board.daemon().get(DaemonWord::StartedMs) as i64).max(0)
 }
 
 /// Age of a monotonic time in ms, `None` for a time that never was.

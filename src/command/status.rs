@@ -1,4 +1,4 @@
-//! `spanbufd status`: the board for people, for programs, for a monitoring system.
+//! `spanbufd status`: the board for people, for programs, for monitoring systems.
 //!
 //! Works on a copy of the shared words, so it answers while the daemon is stuck, and can do
 //! it no harm. The exit status is that of a monitoring plug-in.
@@ -8,7 +8,7 @@ use super::{Spec, perform};
 use crate::board::report::{self, Health, Totals};
 use crate::board::{self, Board, Found};
 use crate::config::{Accepts, Loaded};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sys::time;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -19,30 +19,39 @@ pub const CANNOT_TELL: i32 = 3;
 
 const SPEC: Spec = Spec {
     name: "status",
-    synopsis: "[--json] [--watch] [OPTION]...",
+    synopsis: "[--json | --prometheus] [--watch] [OPTION]...",
     about: "Shows what a running daemon does. Exit status: 0 healthy, 1 degraded, 2 not running, \
             3 cannot tell.",
     accepts: Accepts::Only(&["instance"]),
     free_max: 0,
 };
 
+/// How the board is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Json,
+    Prometheus,
+}
+
 /// Runs the subcommand with the arguments behind its name.
 pub fn run(args: &[String]) -> i32 {
     let mut own = getopts::Options::new();
     own.optflag("", "json", "print one JSON object");
+    own.optflag("", "prometheus", "print metrics in the text format of Prometheus");
     own.optflag("", "watch", "redraw every second until interrupted");
     perform(&SPEC, own, args, print)
 }
 
 fn print(loaded: &Loaded) -> Result<i32> {
     let watch = loaded.matches.opt_present("watch");
-    let as_json = loaded.matches.opt_present("json");
+    let form = form(loaded)?;
     // A file keeps all that was shown, one below the other.
-    let redraws = watch && !as_json && std::io::stdout().is_terminal();
+    let redraws = watch && form == Form::Text && std::io::stdout().is_terminal();
     let mut out = Out::stdout()?;
     let mut before = None;
     loop {
-        let answer = look(&loaded.config.instance, as_json, before.as_ref());
+        let answer = look(&loaded.config.instance, form, before.as_ref());
         before = answer.totals;
         if redraws {
             // Home, then clear to the end of the screen.
@@ -53,26 +62,35 @@ fn print(loaded: &Loaded) -> Result<i32> {
         if !watch || out.is_closed() {
             return Ok(answer.status);
         }
-        if !redraws && !as_json {
+        if !redraws && form == Form::Text {
             out.line("")?;
         }
         std::thread::sleep(Duration::from_secs(1));
     }
 }
 
+fn form(loaded: &Loaded) -> Result<Form> {
+    match (loaded.matches.opt_present("json"), loaded.matches.opt_present("prometheus")) {
+        (false, false) => Ok(Form::Text),
+        (true, false) => Ok(Form::Json),
+        (false, true) => Ok(Form::Prometheus),
+        (true, true) => Err(Error::usage("--json and --prometheus: choose one")),
+    }
+}
+
 /// What to print, and the exit status.
-pub struct Answer {
-    pub text: String,
-    pub status: i32,
+struct Answer {
+    text: String,
+    status: i32,
     /// What the rates of the next look count from; `None` when nothing runs.
-    pub totals: Option<Totals>,
+    totals: Option<Totals>,
 }
 
 /// Looks at one instance; rates count from the look `before`, or else from the daemon's start.
-pub fn look(instance: &str, as_json: bool, before: Option<&Totals>) -> Answer {
+fn look(instance: &str, form: Form, before: Option<&Totals>) -> Answer {
     match running(instance) {
-        Ok(board) => show(&board, as_json, before),
-        Err(none) => other(&none, as_json),
+        Ok(board) => show(&board, instance, form, before),
+        Err(none) => other(&none, instance, form),
     }
 }
 
@@ -99,24 +117,30 @@ pub fn running(instance: &str) -> std::result::Result<Board, NoBoard> {
     }
 }
 
-fn show(board: &Board, as_json: bool, before: Option<&Totals>) -> Answer {
+fn show(board: &Board, instance: &str, form: Form, before: Option<&Totals>) -> Answer {
     let now = time::monotonic();
     let status = match report::health(board, now) {
         Health::Healthy => 0,
         Health::Degraded => DEGRADED,
     };
-    let text = match as_json {
-        true => report::json(board, now, before) + "\n",
-        false => report::text(board, now, before),
+    let text = match form {
+        Form::Text => report::text(board, now, before),
+        Form::Json => report::json(board, now, before) + "\n",
+        Form::Prometheus => report::prometheus(board, now, instance, status),
     };
     Answer { text, status, totals: Some(Totals::read(board, time::wall_ms())) }
 }
 
-fn other(none: &NoBoard, as_json: bool) -> Answer {
+fn other(none: &NoBoard, instance: &str, form: Form) -> Answer {
     let health = if none.status == NOT_RUNNING { "not running" } else { "unknown" };
-    let text = match as_json {
-        true => serde_json::json!({ "health": health, "reason": none.text }).to_string(),
-        false => none.text.clone(),
+    let text = match form {
+        Form::Text => format!("{}\n", none.text),
+        Form::Json => {
+            serde_json::json!({ "health": health, "reason": none.text }).to_string() + "\n"
+        }
+        Form::Prometheus => {
+            format!("# {}\n{}", none.text, report::status_of(instance, none.status))
+        }
     };
-    Answer { text: text + "\n", status: none.status, totals: None }
+    Answer { text, status: none.status, totals: None }
 }

@@ -1,7 +1,7 @@
 //! The board for programs: every word of every slot in use, under its name, and what is
 //! reckoned from them.
 
-use super::{Shard, Totals, Worker, flaws, health, percentile, shards, workers};
+use super::{Shard, Totals, Worker, age, flaws, health, percentile, shards, up_ms, workers};
 use crate::board::Board;
 use crate::board::words::{DaemonWord, ReloadState, ShardWord, Word, WorkerWord};
 use crate::sys::time;
@@ -16,7 +16,7 @@ pub fn json(board: &Board, now: Duration, before: Option<&Totals>) -> String {
         "health": health(board, now).name(),
         "flaws": flaws(board, now),
         "state": board.daemon().state().name(),
-        "daemon": daemon_row(board),
+        "daemon": daemon_row(board, now, wall_ms),
         "workers": workers(board).map(|worker| worker_row(&worker, now)).collect::<Vec<_>>(),
         "shards": shards(board).map(|shard| shard_row(&shard, wall_ms)).collect::<Vec<_>>(),
         "rates": rates(board, &totals, before),
@@ -25,15 +25,19 @@ pub fn json(board: &Board, now: Duration, before: Option<&Totals>) -> String {
     value.to_string()
 }
 
-fn daemon_row(board: &Board) -> Value {
-    let mut row = words(DaemonWord::TABLE, |at| board.daemon().word(at));
-    row.insert("state".into(), board.daemon().state().name().into());
-    let reload = ReloadState::from_word(board.daemon().get(DaemonWord::Reload));
+pub(super) fn daemon_row(board: &Board, now: Duration, wall_ms: i64) -> Value {
+    let daemon = board.daemon();
+    let mut row = words(DaemonWord::TABLE, |at| daemon.word(at));
+    let beat = age(daemon.get(DaemonWord::BeatMs), now).map(|age| age.as_millis() as u64);
+    row.insert("state".into(), daemon.state().name().into());
+    let reload = ReloadState::from_word(daemon.get(DaemonWord::Reload));
     row.insert("reload".into(), reload.name().into());
+    row.insert("age_ms".into(), up_ms(board, wall_ms).into());
+    row.insert("heartbeat_age_ms".into(), beat.into());
     Value::Object(row)
 }
 
-fn worker_row(worker: &Worker<'_>, now: Duration) -> Value {
+pub(super) fn worker_row(worker: &Worker<'_>, now: Duration) -> Value {
     let mut row = words(WorkerWord::TABLE, |at| worker.slot.word(at));
     let ms = |word| worker.age_of(word, now).map(|age| age.as_millis() as u64);
     let lateness = worker.slot.lateness();
@@ -51,7 +55,7 @@ fn worker_row(worker: &Worker<'_>, now: Duration) -> Value {
     Value::Object(row)
 }
 
-fn shard_row(shard: &Shard<'_>, wall_ms: i64) -> Value {
+pub(super) fn shard_row(shard: &Shard<'_>, wall_ms: i64) -> Value {
     let mut row = words(ShardWord::TABLE, |at| shard.slot.word(at));
     row.insert("shard".into(), shard.number.into());
     row.insert("clock_lag_ms".into(), shard.clock_lag_ms(wall_ms).into());

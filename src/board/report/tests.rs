@@ -171,3 +171,79 @@ fn the_columns_stand_under_their_heads() {
     ends_at("SHARD", "    1", "OLDEST-DUE", "-2.5s");
     ends_at("SHARD", "    1", "FLOOR-AGE", "10.0s");
 }
+
+fn exposed(board: &Board) -> String {
+    prometheus(board, NOW, "here", 1)
+}
+
+#[test]
+fn metrics_have_the_words_names_and_base_units() {
+    let board = board_with_a_shard();
+    board.ingest(0).set(WorkerWord::MovedMs, 98_750);
+    board.flusher(0).add(WorkerWord::Restarts, 2);
+    board.shard(ShardId(1)).unwrap().add(ShardWord::ReadBytes, 7);
+    let text = exposed(&board);
+    for line in [
+        "spanbufd_status{daemon=\"here\"} 1",
+        "spanbufd_daemon_state{daemon=\"here\",state=\"running\"} 1",
+        "spanbufd_daemon_heartbeat_age_seconds{daemon=\"here\"} 1",
+        "# TYPE spanbufd_worker_restarts_total counter",
+        "spanbufd_worker_restarts_total{daemon=\"here\",worker=\"flusher/0\"} 2",
+        "spanbufd_worker_progress_age_seconds{daemon=\"here\",worker=\"ingest/0\"} 1.25",
+        "# HELP spanbufd_shard_read_bytes_total payload bytes of these",
+        "spanbufd_shard_read_bytes_total{daemon=\"here\",shard=\"1\"} 7",
+        "# TYPE spanbufd_shard_index_bytes gauge",
+        "spanbufd_shard_index_bytes{daemon=\"here\",shard=\"1\"} 20971520",
+        "# HELP spanbufd_shard_position next offset to append",
+        "spanbufd_shard_position{daemon=\"here\",shard=\"1\"} 30",
+        "spanbufd_shard_overdue_seconds{daemon=\"here\",shard=\"1\"} -2.5",
+        "spanbufd_shard_floor_lag{daemon=\"here\",shard=\"1\"} 40",
+    ] {
+        assert!(text.lines().any(|have| have == line), "{line}\n{text}");
+    }
+}
+
+/// One is not known, and the other has not been.
+#[test]
+fn what_is_null_has_no_sample() {
+    let text = exposed(&board_with_a_shard());
+    for name in ["spanbufd_shard_indexed", "spanbufd_worker_last_exit"] {
+        assert!(text.contains(&format!("# TYPE {name} gauge\n")));
+        assert!(!text.contains(&format!("{name}{{")), "{text}");
+    }
+}
+
+#[test]
+fn a_family_is_declared_once_and_its_samples_follow() {
+    let board = board_with_a_shard();
+    let (mut declared, mut under) = (std::collections::BTreeSet::new(), "");
+    let text = exposed(&board);
+    for line in text.lines() {
+        match line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            Some((name, _)) => {
+                assert!(declared.insert(name), "{name} twice");
+                under = name;
+            }
+            None if line.starts_with("# HELP ") => {}
+            None => assert!(line.starts_with(under), "{line} under {under}"),
+        }
+    }
+}
+
+#[test]
+fn the_buckets_of_the_histogram_hold_what_is_below_them() {
+    let board = board();
+    (0..3).for_each(|_| board.flusher(0).late(2));
+    board.flusher(0).late(u64::MAX);
+    let text = exposed(&board);
+    let value = |end: &str| {
+        let name = format!("spanbufd_worker_lateness_seconds_{end}");
+        let line = text.lines().find(|line| line.starts_with(&name));
+        line.and_then(|line| line.rsplit(' ').next()).map(str::to_owned)
+    };
+    let of = "daemon=\"here\",worker=\"flusher/0\"";
+    let bucket = |bound: &str| value(&format!("bucket{{{of},le=\"{bound}\"}}"));
+    let buckets = ["0.001", "0.002", "600", "+Inf"].map(|bound| bucket(bound).unwrap());
+    assert_eq!(buckets, ["0", "3", "3", "4"]);
+    assert_eq!(value(&format!("count{{{of}}}")).unwrap(), "4");
+}

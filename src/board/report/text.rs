@@ -1,6 +1,6 @@
 //! The board for people: the daemon, a line a worker, a line a shard, rates and totals.
 
-use super::{Shard, Totals, Worker, age, flaws, seconds, shards, workers};
+use super::{Shard, Totals, Worker, age, flaws, seconds, shards, up_ms, workers};
 use crate::board::Board;
 use crate::board::words::{DaemonWord, ShardWord, WaitingFor, WorkerWord};
 use crate::sys::time;
@@ -32,12 +32,11 @@ fn head(board: &Board, now: Duration, wall_ms: i64) -> String {
     let daemon = board.daemon();
     let flaws = flaws(board, now);
     let health = if flaws.is_empty() { "healthy".into() } else { degraded(&flaws) };
-    let up = (wall_ms - daemon.get(DaemonWord::StartedMs) as i64).max(0) as u64;
     format!(
         "spanbufd (pid {}) {}, up {}, last turn {} ago, generation {}\n{health}\n",
         daemon.get(DaemonWord::Pid),
         daemon.state().name(),
-        span(up as i64),
+        span(up_ms(board, wall_ms)),
         seconds(age(daemon.get(DaemonWord::BeatMs), now)),
         daemon.get(DaemonWord::Generation),
     )
