@@ -22,7 +22,7 @@ across() {
     tail -n +$((first + 1)) "$TMP/part" | produce "$IN" >/dev/null
     known=$(wc -l <"$TMP/in")
     # Longer than a worker may hang.
-    wait_until 7 all_out "$TMP/in"
+    wait_until 8 all_out "$TMP/in"
     board_says '[n for n, x in w.items() if x["restarts"] or x["state"] != "healthy"]' '[]' ||
         fail "somebody hung"
 }
@@ -33,7 +33,7 @@ start_kafka 2
 known=0
 jump 0
 export JUMP="$TMP/jump" LD_PRELOAD="$TMP/jump.so"
-start_spanbufd --flusher-processes 2 --timeout 6 --root-timeout 6 --max-unhealthy-seconds 3
+start_spanbufd --flusher-processes 2 --timeout 6 --root-timeout 6 --max-unhealthy-seconds 5
 unset LD_PRELOAD
 wait_until 20 board_says 'sorted(x["holder"] is not None for x in s)' '[True, True]'
 across 1 3600 50

@@ -195,7 +195,7 @@ pub static TABLE: &[Row] = &[
         "whether a stop gives the partitions to others at once"),
     row("start-timeout", kind!(Seconds start_timeout 100, HOUR), "60", Reload,
         "time for a worker's first sign of health"),
-    row("max-unhealthy-seconds", kind!(Seconds max_unhealthy 500, HOUR), "60", Reload,
+    row("max-unhealthy-seconds", kind!(Seconds max_unhealthy 5_000, HOUR), "60", Reload,
         "silence after which a worker is killed"),
     row("max-restarts", kind!(Count max_restarts 0, 1_000_000), "10", Reload,
         "restarts of one worker within restart-window"),

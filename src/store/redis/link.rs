@@ -16,8 +16,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The bound of one call of the store: connecting, preparing, all replies, and a repeat together;
-/// well below `max-unhealthy-seconds`.
+/// and as a part of `max-unhealthy-seconds`, because a heart does not beat meanwhile.
 const CALL_MAX: Duration = Duration::from_secs(5);
+const CALLS_PER_BEAT: u32 = 3;
 
 /// Less is no server's `proto-max-bulk-len`.
 const BULK_BYTES_MIN: usize = 1 << 20;
@@ -77,6 +78,7 @@ pub struct Link {
     connection: Option<Socket>,
     /// Counts connections, so that a caller notices a new one.
     pub connections: u64,
+    call_max: Duration,
     /// When the call under way gives up.
     deadline: Duration,
     /// When all of them do, because the process ends.
@@ -102,6 +104,7 @@ impl Link {
             address,
             connection: None,
             connections: 0,
+            call_max: CALL_MAX.min(config.max_unhealthy / CALLS_PER_BEAT),
             deadline: Duration::ZERO,
             last_deadline: None,
         })
@@ -120,7 +123,7 @@ impl Link {
 
     /// A call of the store begins: whatever it exchanges has one deadline.
     pub fn begin(&mut self) {
-        let deadline = time::monotonic() + CALL_MAX;
+        let deadline = time::monotonic() + self.call_max;
         self.deadline = self.last_deadline.map_or(deadline, |last| deadline.min(last));
     }
 
