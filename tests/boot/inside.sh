@@ -217,6 +217,23 @@ RestartSec=1s'
     through default "$(head -n 1 mock.out)" in out 3
 }
 
+monitored() {
+    mkdir -p /etc/systemd/system/spanbufd.service.d /var/lib/prometheus/node-exporter
+    cp /usr/share/doc/spanbufd/examples/readable-board.conf /etc/systemd/system/spanbufd.service.d/
+    cp /usr/share/doc/spanbufd/examples/spanbufd-metrics.* /etc/systemd/system/
+    reload_units
+    systemctl restart spanbufd
+    until_true 30 runuser -u nobody -- spanbufd status
+    systemctl start spanbufd-metrics.timer
+    until_true 30 grep -qx 'spanbufd_status{daemon="default"} 0' \
+        /var/lib/prometheus/node-exporter/spanbufd.prom
+    runuser -u nobody -- cat /var/lib/prometheus/node-exporter/spanbufd.prom >/dev/null
+    systemctl stop spanbufd-metrics.timer
+    rm -r /etc/systemd/system/spanbufd.service.d /etc/systemd/system/spanbufd-metrics.* \
+        /var/lib/prometheus
+    reload_units
+}
+
 cgroups_are_enforced() { show spanbufd MemoryCurrent | grep -qE '^[0-9]+$'; }
 
 memory_exhausted() {
@@ -342,6 +359,7 @@ step "a good file is reloaded, the daemon goes on" reload_is_taken
 step "a refused file fails the reload and changes nothing" reload_is_refused
 step "a killed worker is replaced, systemd sees nothing of it" worker_is_replaced
 step "a hung supervisor is ended by the watchdog and started again" hung_supervisor
+step "monitored: by another user, and by the timer for node_exporter" monitored
 if cgroups_are_enforced; then
     step "memory exhausted: a worker goes, the unit stays" memory_exhausted
 else
