@@ -27,7 +27,9 @@ wait_until 20 board_says 's[0]["lost"], s[0]["position"]' "(10, $((at + $(count 
 grep -q "offsets $at to $((at + 10)) are lost" "$TMP/log" || fail "the loss is not in the log"
 tail -n +11 "$TMP/in.3" | cat "$TMP/in.2" - >"$TMP/rest"
 wait_until 30 all_out "$TMP/rest"
-board_says 'd["health"]' healthy || fail "not healthy after the gap"
+lost="['shard 0 has lost 10 offsets to retention']"
+board_says '[x.split(", ")[0] for x in d["flaws"]]' "$lost" ||
+    fail "not told after the gap, or something else is wrong"
 stop_spanbufd
 check "$TMP/rest"
 

@@ -58,7 +58,8 @@ print("not in the manual pages:", names - known)
 rows = [board["daemon"], *board["workers"], *board["shards"]]
 nulls = {name for row in rows for name, value in row.items() if value is None}
 print("null:", nulls)
-never = {"fenced", "last_exit", "leave_by", "paused_since"}
+never = {"fenced", "last_exit", "leave_by", "paused_since",
+         "lost_at", "unaccounted_since"}
 never |= {f"lateness_{which}_ms" for which in ("p50", "p99", "max")}
 sys.exit(bool(names - known) or nulls != never)
 END

@@ -216,6 +216,25 @@ impl ShardSlot<'_> {
         self.set(ShardWord::PausedMs, since);
     }
 
+    /// Says how many messages the books leave unaccounted for; remembers since when they do.
+    pub fn set_unaccounted(&self, messages: i64, now_ms: u64) {
+        let since = match (messages, self.get(ShardWord::UnaccountedMs)) {
+            (0, _) => 0,
+            (_, 0) => now_ms,
+            (_, since) => since,
+        };
+        self.set(ShardWord::Unaccounted, messages as u64);
+        self.set(ShardWord::UnaccountedMs, since);
+    }
+
+    /// Counts offsets that were lost.
+    pub fn lose(&self, offsets: u64, now_ms: u64) {
+        if offsets > 0 {
+            self.add(ShardWord::Lost, offsets);
+            self.set(ShardWord::LostMs, now_ms);
+        }
+    }
+
     /// A word by its place in the table.
     fn word(&self, at: usize) -> u64 {
         self.0[at].load(Ordering::Acquire)

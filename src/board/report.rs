@@ -29,6 +29,12 @@ const WORKER_SILENT: Duration = Duration::from_secs(10);
 /// A shard that is not read for this long is one: it takes a moment to start each.
 const SHARD_PAUSED: Duration = Duration::from_secs(5);
 
+/// Books that do not balance for this long do not by a bug: what is on its way takes less.
+const UNBALANCED: Duration = Duration::from_secs(5);
+
+/// A loss is a flaw for this long: it cannot be mended, only noticed.
+const LOSS_SHOWN: Duration = Duration::from_secs(3600);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     Healthy,
@@ -62,7 +68,9 @@ pub fn flaws(board: &Board, now: Duration) -> Vec<String> {
     }
     flaws.extend(workers(board).filter_map(|worker| worker.flaw(now)));
     flaws.extend(workers(board).filter_map(|worker| worker.unserved(board.max_shards())));
-    flaws.extend(shards(board).filter_map(|shard| shard.flaw(now)));
+    flaws.extend(shards(board).filter_map(|shard| shard.paused_flaw(now)));
+    flaws.extend(shards(board).filter_map(|shard| shard.unbalanced(now)));
+    flaws.extend(shards(board).filter_map(|shard| shard.loss(now)));
     flaws
 }
 
@@ -142,11 +150,36 @@ impl Shard<'_> {
         Paused::from_word(self.slot.get(ShardWord::Paused))
     }
 
-    fn flaw(&self, now: Duration) -> Option<String> {
+    fn paused_flaw(&self, now: Duration) -> Option<String> {
         let since = age(self.slot.get(ShardWord::PausedMs), now)?;
         let (number, why) = (self.number, self.paused().name());
         let text = || format!("shard {number} is not read for {}: {why}", seconds(Some(since)));
         (since > SHARD_PAUSED).then(text)
+    }
+
+    fn unbalanced(&self, now: Duration) -> Option<String> {
+        let since = age(self.slot.get(ShardWord::UnaccountedMs), now)?;
+        let (number, messages) = (self.number, self.slot.get(ShardWord::Unaccounted) as i64);
+        let text = || {
+            format!(
+                "shard {number} has {messages} messages unaccounted for, since {}: run 'spanbufd \
+                 audit'",
+                seconds(Some(since))
+            )
+        };
+        (since > UNBALANCED).then(text)
+    }
+
+    fn loss(&self, now: Duration) -> Option<String> {
+        let ago = age(self.slot.get(ShardWord::LostMs), now)?;
+        let (number, offsets) = (self.number, self.slot.get(ShardWord::Lost));
+        let text = || {
+            format!(
+                "shard {number} has lost {offsets} offsets to retention, the last {} ago",
+                seconds(Some(ago))
+            )
+        };
+        (ago < LOSS_SHOWN).then(text)
     }
 
     fn offset(&self, word: ShardWord) -> Option<i64> {

@@ -129,6 +129,7 @@ words! {
     Gaps "gaps" "offsets" Ingest counter "offsets without a message (markers, compaction)";
     Skipped "skipped" "messages" Ingest counter "read again and known to be delivered: left out";
     Lost "lost" "offsets" Ingest counter "offsets that retention ate before they were read";
+    LostMs "lost_at" "ms" Ingest gauge "monotonic time when lost last grew, 0 it never did";
     Stale "stale" "count" Ingest counter "appends refused because the store stood elsewhere";
     Lives "lives" "count" Ingest counter "lives begun";
     Confirmed "confirmed" "count" Ingest gauge
@@ -165,6 +166,8 @@ words! {
         "of these, settled unread, because they lie below the committed floor";
     Buffered "buffered" "messages" Flusher gauge "of these, in the buffer";
     Unaccounted "unaccounted" "difference" Flusher gauge "of these, none of the above: 0";
+    UnaccountedMs "unaccounted_since" "ms" Flusher gauge
+        "monotonic time since which unaccounted is not 0, 0 it is";
 }
 
 words! {

@@ -41,6 +41,11 @@ fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    if config.dead_letter_topic.is_none() {
+        log::warn!(
+            "no dead-letter-topic is set: what cannot be parsed or sent is dropped, and counted"
+        );
+    }
     let shape = shape(config);
     let (board, _instance) = board::create(&config.instance, shape)?;
     let pool = match config.flusher_processes {

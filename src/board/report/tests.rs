@@ -40,7 +40,7 @@ fn parsed(board: &Board, before: Option<&Totals>) -> Value {
 fn each_flaw_degrades_and_is_named() {
     assert_eq!(health(&board(), NOW), Health::Healthy);
     type Flaw = fn(&Board);
-    let flaws: [(&str, Flaw); 8] = [
+    let flaws: [(&str, Flaw); 10] = [
         ("supervisor", |board| board.daemon().set(DaemonWord::BeatMs, 94_000)),
         ("supervisor", |board| board.daemon().set(DaemonWord::BeatMs, 0)),
         ("starting", |board| board.daemon().set(DaemonWord::State, 0)),
@@ -56,6 +56,18 @@ fn each_flaw_degrades_and_is_named() {
             let shard = board.shard(ShardId(0)).unwrap();
             shard.take(0);
             shard.pause(Paused::Backpressure, 94_000);
+        }),
+        ("shard 0 has -3 messages unaccounted for, since 6.0s", |board| {
+            let shard = board.shard(ShardId(0)).unwrap();
+            shard.take(0);
+            shard.set_unaccounted(2, 94_000);
+            shard.set_unaccounted(-3, 99_000);
+        }),
+        ("shard 0 has lost 15 offsets to retention, the last 2.0s ago", |board| {
+            let shard = board.shard(ShardId(0)).unwrap();
+            shard.take(0);
+            shard.lose(5, 90_000);
+            shard.lose(10, 98_000);
         }),
     ];
     for (name, flaw) in flaws {
@@ -78,6 +90,23 @@ fn a_short_pause_is_no_flaw_and_going_on_ends_it() {
     assert_eq!(health(&board, NOW + Duration::from_secs(3)), Health::Degraded);
     shard.pause(Paused::Flowing, 99_500);
     assert_eq!(health(&board, NOW + Duration::from_secs(3)), Health::Healthy);
+}
+
+#[test]
+fn what_is_on_its_way_and_what_is_long_ago_are_no_flaws() {
+    let board = board_with_a_shard();
+    let shard = board.shard(ShardId(1)).unwrap();
+    shard.set_unaccounted(7, 96_000);
+    assert_eq!(health(&board, NOW), Health::Healthy);
+    shard.set_unaccounted(0, 97_000);
+    shard.set_unaccounted(7, 98_000);
+    assert_eq!(health(&board, NOW + Duration::from_secs(2)), Health::Healthy);
+    shard.set_unaccounted(0, 99_000);
+    shard.lose(0, 99_000);
+    assert_eq!(health(&board, NOW), Health::Healthy);
+    shard.lose(1, 99_000);
+    assert!(flaws(&board, NOW)[0].contains("has lost 1 "));
+    assert!(!flaws(&board, NOW + LOSS_SHOWN).iter().any(|flaw| flaw.contains("lost")));
 }
 
 #[test]

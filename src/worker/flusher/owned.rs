@@ -10,6 +10,7 @@ use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, Offset, ShardId};
 use crate::store::books::{Books, Settled};
 use crate::store::{Epoch, Life, State, Taken};
+use crate::worker::now_ms;
 use std::collections::BTreeMap;
 
 /// What we have of a shard after taking it in the store.
@@ -87,7 +88,7 @@ pub fn report_books(slot: ShardSlot<'_>, books: &Books, buffered: u64) {
     slot.set(ShardWord::LifeDropped, books.settled.dropped);
     slot.set(ShardWord::LifeSkipped, books.settled.skipped);
     slot.set(ShardWord::Buffered, buffered);
-    slot.set(ShardWord::Unaccounted, books.unaccounted(buffered) as u64);
+    slot.set_unaccounted(books.unaccounted(buffered), now_ms());
 }
 
 #[cfg(test)]

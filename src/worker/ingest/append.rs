@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::segment::ShardId;
 use crate::store::{Append, Appended, Store};
 use crate::sys::time;
+use crate::worker::now_ms;
 use std::time::Duration;
 
 /// What is said not to work, and once to work again.
@@ -152,7 +153,7 @@ impl Desk<'_> {
         slot.add(ShardWord::Rejected, pending.tally.rejected);
         slot.add(ShardWord::Gaps, pending.tally.gaps);
         slot.add(ShardWord::Skipped, pending.tally.skipped);
-        slot.add(ShardWord::Lost, pending.tally.lost);
+        slot.lose(pending.tally.lost, now_ms());
         if let Some(batch) = &pending.append.batch {
             self.strays.look(id, &batch.header);
             slot.add(ShardWord::Batches, 1);
