@@ -23,11 +23,13 @@ use crate::config::Config;
 use crate::error::Result;
 
 /// Builds both clients' configurations as the workers will, properties of the user included.
-/// Asks no broker and joins no group: it would fence the worker of the same name that a reload
-/// is to spare. The clients are left to the end of the process.
+/// Asks nobody, since these clients know no broker, and joins no group: it would fence
+/// the worker of the same name that a reload is to spare. The clients are left to the end of the
+/// process.
 pub fn check(config: &Config) -> Result<()> {
-    std::mem::forget(consumer::Consumer::create(config, "", 0)?);
-    std::mem::forget(producer::Producer::open(config, 0)?);
+    let config = Config { bootstrap_servers: String::new(), ..config.clone() };
+    std::mem::forget(consumer::Consumer::create(&config, "", 0)?);
+    std::mem::forget(producer::Producer::open(&config, 0)?);
     Ok(())
 }
 
@@ -48,6 +50,28 @@ mod tests {
     use consumer::{Consumer, Event};
     use std::mem::ManuallyDrop;
     use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_check_connects_to_nobody() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let bootstrap_servers = listener.local_addr()?.to_string();
+        let config = Config { bootstrap_servers, ..Config::default() };
+        check(&config)?;
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < deadline {
+            assert!(listener.accept().is_err(), "somebody came");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // Who knows a broker comes at once.
+        std::mem::forget(producer::Producer::open(&config, 0)?);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while listener.accept().is_err() {
+            assert!(Instant::now() < deadline, "nobody came");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
 
     /// Whoever joins afterwards has all partitions, and keeps them: there is no other member.
     #[test]
