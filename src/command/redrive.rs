@@ -33,15 +33,18 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const ROUND: usize = 1000;
 const ROUND_BYTES: usize = 16 << 20;
 
-/// Letters that do not parse and are shown one by one.
+/// Letters that stay where they are and are shown one by one.
 const SHOWN: u64 = 10;
 
 /// Ours are not the message's own.
 const OUR_HEADERS: &[u8] = b"spanbufd-";
 
+/// With this a reason begins that is no matter of parsing (`worker::flusher::letter`).
+const TOO_LARGE: &str = "too large for the output";
+
 pub(super) const SPEC: Spec = Spec {
     name: "redrive",
-    synopsis: "[--dry-run] [--again] [OPTION]...",
+    synopsis: "[--dry-run] [--again] [--too-large] [OPTION]...",
     about: "Puts dead letters that parse by now, as validate has it, back into the input topic \
             with their key, headers and payload. A second run goes on where the first one ended.",
     accepts: Accepts::All,
@@ -53,6 +56,7 @@ pub fn run(args: &[String]) -> i32 {
     let mut own = getopts::Options::new();
     own.optflag("", "dry-run", "read and judge; write and commit nothing");
     own.optflag("", "again", "from the beginning of the dead-letter topic");
+    own.optflag("", "too-large", "also what was too large for the output topic");
     perform(&SPEC, own, args, redrive)
 }
 
@@ -61,26 +65,27 @@ fn redrive(loaded: &Loaded) -> Result<i32> {
     let Some(topic) = &config.dead_letter_topic else {
         return Err(Error::config("no dead-letter-topic is set: there is nothing to redrive"));
     };
-    let dry_run = loaded.matches.opt_present("dry-run");
+    let given = |flag| loaded.matches.opt_present(flag);
+    let dry_run = given("dry-run");
     let mut out = Out::stdout()?;
     // Never dropped: that may wait for brokers that do not answer.
     let mut reader = ManuallyDrop::new(Reader::open(config, topic)?);
-    let mut writer = ManuallyDrop::new(Writer::open(config, dry_run)?);
-    let total = reader.start(loaded.matches.opt_present("again"))?;
+    let mut writer = ManuallyDrop::new(Writer::open(config, dry_run, given("too-large"))?);
+    let total = reader.start(given("again"))?;
     while !reader.places.is_empty() {
         let moved = reader.round(&mut writer, &mut out)?;
-        writer.wait()?;
+        writer.wait(&mut out)?;
         if !dry_run {
             reader.commit(moved)?;
         }
         out.line(format_args!("{} of {total} letters read", writer.counts.read))?;
         out.flush()?;
     }
-    let Counts { read, redriven, unreadable, empty } = writer.counts;
+    let Counts { read, redriven, unreadable, empty, too_large } = writer.counts;
     let would = if dry_run { "would be " } else { "" };
     out.line(format_args!(
         "{read} letters: {redriven} {would}put back into {}, {unreadable} do not parse, {empty} \
-         have no payload",
+         have no payload, {too_large} are too large",
         config.input_topic
     ))?;
     out.flush()?;
@@ -210,6 +215,7 @@ struct Counts {
     redriven: u64,
     unreadable: u64,
     empty: u64,
+    too_large: u64,
 }
 
 /// The input topic.
@@ -217,24 +223,30 @@ struct Writer<'a> {
     config: &'a Config,
     producer: Producer,
     dry_run: bool,
+    /// Letters of spans that were too large for the output go back, too.
+    with_large: bool,
     /// A letter goes back to the partition that it came from, while that is there.
     partitions: Vec<u32>,
     counts: Counts,
+    shown: u64,
     next_ticket: u64,
-    waiting: u64,
+    /// Which letters are on their way.
+    waiting: BTreeMap<u64, (ShardId, Offset)>,
 }
 
 impl<'a> Writer<'a> {
-    fn open(config: &'a Config, dry_run: bool) -> Result<Writer<'a>> {
+    fn open(config: &'a Config, dry_run: bool, with_large: bool) -> Result<Writer<'a>> {
         let observer = ManuallyDrop::new(Consumer::create(config, HOST, 0)?);
         Ok(Writer {
             config,
-            producer: Producer::open(config, 0)?,
+            producer: Producer::open_for_singles(config, 0)?,
             dry_run,
+            with_large,
             partitions: numbers(&observer.partitions(KAFKA_WAIT)?),
             counts: Counts::default(),
+            shown: 0,
             next_ticket: 0,
-            waiting: 0,
+            waiting: BTreeMap::new(),
         })
     }
 
@@ -245,21 +257,48 @@ impl<'a> Writer<'a> {
             self.counts.empty += 1;
             return Ok(());
         };
+        let letter = (message.shard, message.offset);
         if let Err(reject) = span::parse(payload, self.config.validate) {
             self.counts.unreadable += 1;
-            if self.counts.unreadable <= SHOWN {
-                let (shard, offset) = (message.shard, message.offset);
-                out.line(format_args!("letter {shard}/{offset} is no span: {}", reject.reason))?;
-            }
+            return self.show(letter, &format!("is no span: {}", reject.reason), out);
+        }
+        let headers = message.headers();
+        if let Some(reason) = reason(&headers).filter(|reason| reason.starts_with(TOO_LARGE))
+            && !self.with_large
+        {
+            self.counts.too_large += 1;
+            return self.show(letter, &format!("was {reason}"), out);
+        }
+        if self.dry_run {
+            self.counts.redriven += 1;
             return Ok(());
         }
-        self.counts.redriven += 1;
-        if self.dry_run { Ok(()) } else { self.send(message, payload) }
+        self.send(message, payload, &headers, out)
     }
 
-    fn send(&mut self, message: &Message<'_>, payload: &[u8]) -> Result<()> {
-        let headers = message.headers();
-        let partition = origin(&headers, &self.config.input_topic);
+    /// Shows one of the first letters that stay where they are.
+    fn show(&mut self, letter: (ShardId, Offset), why: &str, out: &mut Out) -> Result<()> {
+        self.shown += 1;
+        if self.shown > SHOWN {
+            return Ok(());
+        }
+        out.line(format_args!("letter {}/{} {why}", letter.0, letter.1))
+    }
+
+    fn refused(&mut self, letter: (ShardId, Offset), out: &mut Out) -> Result<()> {
+        self.counts.too_large += 1;
+        let why = format!("is too large for {}", self.config.input_topic);
+        self.show(letter, &why, out)
+    }
+
+    fn send(
+        &mut self,
+        message: &Message<'_>,
+        payload: &[u8],
+        headers: &[(&[u8], Option<&[u8]>)],
+        out: &mut Out,
+    ) -> Result<()> {
+        let partition = origin(headers, &self.config.input_topic);
         let kept: Vec<(&[u8], Option<&[u8]>)> =
             headers.iter().copied().filter(|(name, _)| !name.starts_with(OUR_HEADERS)).collect();
         let letter = Letter {
@@ -270,25 +309,27 @@ impl<'a> Writer<'a> {
             headers: &kept,
         };
         self.next_ticket += 1;
-        while self.producer.send(self.next_ticket, &letter)? != Sent::Queued {
-            if payload.len() as u64 > self.config.max_segment_bytes {
-                return Err(Error::temporary(format!("{} bytes are too large", payload.len())));
+        let at = (message.shard, message.offset);
+        loop {
+            match self.producer.send(self.next_ticket, &letter)? {
+                Sent::Queued => break,
+                Sent::TooLarge => return self.refused(at, out),
+                Sent::Full => self.serve(POLL_WAIT, out)?,
             }
-            self.serve(POLL_WAIT)?;
         }
         self.producer.seal(self.next_ticket);
-        self.waiting += 1;
+        self.waiting.insert(self.next_ticket, at);
         Ok(())
     }
 
     /// Waits until all that was sent is acknowledged.
-    fn wait(&mut self) -> Result<()> {
+    fn wait(&mut self, out: &mut Out) -> Result<()> {
         let mut heard_at = time::monotonic();
-        while self.waiting > 0 {
-            let before = self.waiting;
-            self.serve(POLL_WAIT)?;
+        while !self.waiting.is_empty() {
+            let before = self.waiting.len();
+            self.serve(POLL_WAIT, out)?;
             let now = time::monotonic();
-            if self.waiting < before {
+            if self.waiting.len() < before {
                 heard_at = now;
             }
             if now.saturating_sub(heard_at) > SILENCE_MAX {
@@ -298,13 +339,17 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn serve(&mut self, wait: Duration) -> Result<()> {
+    fn serve(&mut self, wait: Duration, out: &mut Out) -> Result<()> {
         for outcome in self.producer.poll(wait) {
             match outcome {
-                Outcome::Delivered(_) => self.waiting -= 1,
-                Outcome::TooLarge { .. } => {
-                    let topic = &self.config.input_topic;
-                    return Err(Error::temporary(format!("{topic} refuses a letter for its size")));
+                Outcome::Delivered(delivered) => {
+                    self.waiting.remove(&delivered.ticket());
+                    self.counts.redriven += 1;
+                }
+                Outcome::TooLarge { ticket } => {
+                    if let Some(letter) = self.waiting.remove(&ticket) {
+                        self.refused(letter, out)?;
+                    }
                 }
                 Outcome::Failed { trouble, .. } => return Err(Error::temporary(trouble.why)),
             }
@@ -315,12 +360,19 @@ impl<'a> Writer<'a> {
 
 /// The partition that a letter came from, when it came from `topic`.
 fn origin(headers: &[(&[u8], Option<&[u8]>)], topic: &str) -> Option<u32> {
-    let value = |wanted: &[u8]| {
-        let (_, value) = headers.iter().rev().find(|(name, _)| *name == wanted)?;
-        std::str::from_utf8((*value)?).ok()
-    };
-    let partition = value(b"spanbufd-partition")?.parse().ok()?;
-    (value(b"spanbufd-topic") == Some(topic)).then_some(partition)
+    let partition = text(headers, b"spanbufd-partition")?.parse().ok()?;
+    (text(headers, b"spanbufd-topic") == Some(topic)).then_some(partition)
+}
+
+/// Why it is a letter.
+fn reason<'h>(headers: &[(&'h [u8], Option<&'h [u8]>)]) -> Option<&'h str> {
+    text(headers, b"spanbufd-reason")
+}
+
+/// The last header of that name: ours stand behind the message's own.
+fn text<'h>(headers: &[(&'h [u8], Option<&'h [u8]>)], wanted: &[u8]) -> Option<&'h str> {
+    let (_, value) = headers.iter().rev().find(|(name, _)| *name == wanted)?;
+    std::str::from_utf8((*value)?).ok()
 }
 
 #[cfg(test)]

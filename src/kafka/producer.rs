@@ -143,6 +143,13 @@ impl Producer {
         Producer::with_settings(settings::producer(config, worker))
     }
 
+    /// Of each message it is known by itself whether it is too large.
+    pub fn open_for_singles(config: &Config, worker: usize) -> Result<Producer> {
+        let mut settings = settings::producer(config, worker);
+        settings.set("batch.num.messages", "1");
+        Producer::with_settings(settings)
+    }
+
     /// A producer with librdkafka properties of one's own, for tools and tests.
     pub fn with_settings(settings: ClientConfig) -> Result<Producer> {
         let client = create(&settings)?;
