@@ -4,7 +4,7 @@
 //! main functions as closures and never learns what they do.
 
 use super::last_lines::LastLines;
-use super::{Spec, check, load, log as logging, perform};
+use super::{Spec, check, load, log as logging, perform, version};
 use crate::board::words::Kind;
 use crate::board::{self, Shape};
 use crate::config::{self, Accepts, Config, Flushers, Loaded, Reloaded};
@@ -38,6 +38,7 @@ pub fn run(args: &[String]) -> i32 {
 fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
     let config = &loaded.config;
     logging::init(config);
+    log::info!("{}", introduction(loaded));
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
@@ -55,7 +56,28 @@ fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
     let current = Rc::new(Current::new(config.clone()));
     let proven = RefCell::new(config.clone());
     let door = Door { args, current, proven };
-    supervisor::run(&board, roster(&door.current, shape)?, limits(config), pool, &door)
+    let ended = supervisor::run(&board, roster(&door.current, shape)?, limits(config), pool, &door);
+    if let Ok(status) = ended {
+        log::info!("stopped, with status {status}");
+    }
+    ended
+}
+
+/// What starts here, and what it is to do.
+fn introduction(loaded: &Loaded) -> String {
+    let config = &loaded.config;
+    let file = loaded.matches.opt_str("config");
+    format!(
+        "{} starts: instance {}, {}, {} to {} at {}, group {}, Redis at {}",
+        version(),
+        config.instance,
+        file.map_or("no file".to_owned(), |file| format!("file {file}")),
+        config.input_topic,
+        config.output_topic,
+        config.bootstrap_servers,
+        config.group_id,
+        config.redis_url_masked(),
+    )
 }
 
 /// What workers are born with.
