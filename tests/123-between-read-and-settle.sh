@@ -25,7 +25,7 @@ board_says 'total("delivered"), total("dead_letters")' '(0, 0)' || fail "it did 
 span x b >>"$TMP/in"
 { span x b; echo 'no span either'; } | produce "$IN" >/dev/null
 wait_until 20 board_says 'total("read"), total("open_spans"), total("delivered")' '(6, 0, 0)'
-leaders there
+leaders 1
 wait_until 60 board_says 'total("delivered"), total("dead_letters"), total("segments")' '(4, 2, 2)'
 stop_spanbufd
 check "$TMP/in"

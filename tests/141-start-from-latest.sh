@@ -30,7 +30,7 @@ more 82 2
 wait_until 20 all_out "$TMP/in"
 wait_until 20 says 'partition 1 does not answer.*look at its leader'
 says 'Kafka is away' && fail "the brokers are there"
-tell_mock leader "$IN" 1 there
+tell_mock leader "$IN" 1 1
 wait_until 40 board_says '[x["position"] for x in s if x["shard"] == 1]' "[$(end 1)]"
 wait_until 20 says 'partition 1 does not answer.*works again'
 more 83 1

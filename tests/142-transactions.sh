@@ -1,8 +1,8 @@
 #!/bin/sh
 # Input that is written in transactions: behind the last message of a partition are markers, and
 # whole aborted transactions, so reading never stands where the partition ends. The last traces fall
-# due in their time all the same, also after a restart in that state; of the aborted spans none
-# comes out, and all of the others.
+# due in their time all the same, also after a restart in that state, and while one aborted
+# transaction follows the other; of the aborted spans none comes out, and all of the others.
 # kafka: apache
 . "$(dirname "$0")/lib/common.sh"
 
@@ -74,5 +74,14 @@ abort 34 1
 abort 35 2
 due
 behind
+
+# And while nothing but aborted transactions comes, one after the other.
+generate --traces 20000 --seed 41 |
+    produce "$IN" --partition 1 --transaction abort-each >"$TMP/aborted" 2>&1 &
+aborts=$!
+commit 42 1
+due
+kill -0 "$aborts" || fail "there are no more aborted transactions: $(cat "$TMP/aborted")"
+kill "$aborts"
 stop_spanbufd
 check "$TMP/in"

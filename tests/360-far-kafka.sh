@@ -1,5 +1,6 @@
 #!/bin/sh
-# Brokers that answer late (60 ms) slow no clock: twelve shards fall due as time passes.
+# Brokers that answer late (60 ms, and more than a second) slow no clock: twelve shards fall due as
+# time passes.
 # kafka: mock
 . "$(dirname "$0")/lib/common.sh"
 
@@ -20,5 +21,9 @@ tell_mock delay 60
 wait_until 30 board_says 'all(x["clock_lag_ms"] is not None for x in s) and len(s)' 12
 from=$(slowest)
 wait_until 13 runs_to $((from + 10000))
+tell_mock delay 1200
+from=$(slowest)
+# The lag grows once by what an answer takes.
+wait_until 20 runs_to $((from + 16000))
 tell_mock delay 0
 stop_spanbufd

@@ -165,7 +165,7 @@ impl Reader {
                         writer.judge(&message, out)?;
                     }
                 }
-                Some(Event::CaughtUp(shard)) => {
+                Some(Event::CaughtUp { shard, .. }) => {
                     self.places.remove(&shard);
                 }
                 Some(Event::Fenced(error) | Event::Fatal(error)) => return Err(error),

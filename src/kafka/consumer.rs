@@ -11,7 +11,8 @@ use super::trouble::Trouble;
 use crate::config::{Config, StartFrom};
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
-use crate::sys::{headers, metadata};
+use crate::sys::ends::Answers;
+use crate::sys::headers;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
@@ -21,7 +22,7 @@ use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::util::Timeout;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,8 +30,12 @@ use std::time::Duration;
 /// What a poll brought.
 pub enum Event<'c> {
     Message(Message<'c>),
-    /// All that the shard's partition held has been read (PARTITION_EOF).
-    CaughtUp(ShardId),
+    /// All that the shard's partition held has been read, markers included (PARTITION_EOF).
+    CaughtUp {
+        shard: ShardId,
+        /// It ended there; `None` when the client did not tell.
+        end: Option<Offset>,
+    },
     /// These are ours now; each is paused until `start`.
     Assigned(Vec<ShardId>),
     /// The group wants these back: finish, then `give_back`. When `lost`, they are gone already.
@@ -120,6 +125,10 @@ impl Context {
     fn push(&self, queued: Queued) {
         self.queue().push_back(queued);
     }
+
+    fn reason(&self) -> MutexGuard<'_, String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Context {
@@ -129,7 +138,7 @@ impl ClientContext for Context {
 
     /// The poll returns the same error, only without its reason.
     fn error(&self, _: KafkaError, reason: &str) {
-        reason.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
+        reason.clone_into(&mut self.reason());
     }
 }
 
@@ -172,6 +181,13 @@ impl ConsumerContext for Context {
     }
 }
 
+/// Where the partition ended, in what the client says when all of it is read: the event has no
+/// other place for that.
+fn end_in(reason: &str) -> Option<Offset> {
+    let (_, end) = reason.split_once("end of partition at offset ")?;
+    Some(Offset(end.split(' ').next()?.parse().ok()?))
+}
+
 fn is_metadata_too_large(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge)
 }
@@ -203,11 +219,15 @@ struct Revocation {
 }
 
 pub struct Consumer {
+    /// Before the client, which it must not outlive.
+    pub(super) answers: Answers,
     pub(super) inner: BaseConsumer<Context>,
     pub(super) topic: String,
     pub(super) group: String,
     pub(super) client_id: String,
     pub(super) start_from: StartFrom,
+    /// What stands behind an open transaction is not read.
+    pub(super) reads_committed: bool,
     revocation: RefCell<Revocation>,
     /// Commits that were sent.
     pub(super) commits: Cell<u64>,
@@ -222,11 +242,13 @@ impl Consumer {
             .create_with_context(Context::default())
             .map_err(|why| cannot_open(config, &why))?;
         Ok(Consumer {
+            answers: Answers::to(&inner),
             inner,
             topic: config.input_topic.clone(),
             group: config.group_id.clone(),
             client_id: settings.get("client.id").unwrap_or_default().to_owned(),
             start_from: config.start_from,
+            reads_committed: settings.get("isolation.level") != Some("read_uncommitted"),
             revocation: RefCell::default(),
             commits: Cell::new(0),
         })
@@ -291,7 +313,10 @@ impl Consumer {
     /// one broker of several is away, which the client's own line says.
     fn sort(&self, error: KafkaError) -> Option<Event<'static>> {
         Some(match error {
-            KafkaError::PartitionEOF(partition) => Event::CaughtUp(ShardId(partition as u32)),
+            KafkaError::PartitionEOF(partition) => {
+                let end = end_in(&self.inner.context().reason());
+                Event::CaughtUp { shard: ShardId(partition as u32), end }
+            }
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => Event::OutOfRange,
             KafkaError::MessageConsumptionFatal(code) => self.fatal(code),
             _ => {
@@ -299,8 +324,7 @@ impl Consumer {
                 if Trouble::is_about_one_broker(code) {
                     return None;
                 }
-                let reason = &self.inner.context().reason;
-                let why = reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let why = self.inner.context().reason().clone();
                 let why = if why.is_empty() { error.to_string() } else { why };
                 Event::Trouble(Trouble::new(code, why))
             }
@@ -401,36 +425,6 @@ impl Consumer {
             _ => self.inner.unassign(),
         };
         given.map_err(|why| self.error("give back partitions of", why))
-    }
-
-    /// The group's committed offsets. `None` only when the broker says "nothing committed".
-    pub fn committed(
-        &self,
-        shards: &[ShardId],
-        wait: Duration,
-    ) -> Result<Vec<(ShardId, Option<Committed>)>> {
-        let doing = "ask for the committed offsets of";
-        let list = self
-            .inner
-            .committed_offsets(self.list(shards), wait)
-            .map_err(|why| self.error(doing, why))?;
-        let metadata: HashMap<i32, Vec<u8>> = metadata::of(&list).into_iter().collect();
-        let mut found = Vec::new();
-        for &shard in shards {
-            let Some(elem) = list.find_partition(&self.topic, shard.0 as i32) else {
-                return Err(Error::temporary(format!("no answer for partition {shard}")));
-            };
-            elem.error().map_err(|why| self.error(doing, why))?;
-            let committed = match elem.offset() {
-                Place::Offset(offset) => {
-                    let metadata = metadata.get(&elem.partition()).cloned().unwrap_or_default();
-                    Some(Committed { offset: Offset(offset), metadata })
-                }
-                _ => None,
-            };
-            found.push((shard, committed));
-        }
-        Ok(found)
     }
 
     pub(super) fn list(&self, shards: &[ShardId]) -> TopicPartitionList {

@@ -5,11 +5,11 @@
 //! there in a millisecond, and failing on request.
 
 use crate::error::{Error, Result};
-use rdkafka::mocking::MockCluster;
+use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::time::Duration;
 
-/// A mock cluster of one broker; it ends with this value.
+/// A mock cluster, mostly of one broker, which has number 1; it ends with this value.
 pub struct Mock {
     cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
 }
@@ -17,8 +17,12 @@ pub struct Mock {
 impl Mock {
     /// Starts it with these topics and numbers of partitions.
     pub fn start(topics: &[(String, u32)]) -> Result<Mock> {
+        Mock::with_brokers(1, topics)
+    }
+
+    pub fn with_brokers(brokers: i32, topics: &[(String, u32)]) -> Result<Mock> {
         let failed = |why| Error::temporary(format!("cannot start the mock cluster: {why}"));
-        let cluster = MockCluster::new(1).map_err(failed)?;
+        let cluster = MockCluster::new(brokers).map_err(failed)?;
         for (topic, partitions) in topics {
             cluster.create_topic(topic, *partitions as i32, 1).map_err(failed)?;
         }
@@ -35,10 +39,17 @@ impl Mock {
         made.map_err(|why| Error::temporary(format!("cannot create topic {topic}: {why}")))
     }
 
-    /// Takes the broker away, or brings it back.
-    pub fn set_up(&self, up: bool) -> Result<()> {
-        let done = if up { self.cluster.broker_up(1) } else { self.cluster.broker_down(1) };
-        done.map_err(|why| Error::temporary(format!("cannot switch the mock broker: {why}")))
+    /// Takes a broker away, or brings it back.
+    pub fn set_up(&self, broker: i32, up: bool) -> Result<()> {
+        let cluster = &self.cluster;
+        let done = if up { cluster.broker_up(broker) } else { cluster.broker_down(broker) };
+        done.map_err(|why| Error::temporary(format!("cannot switch a mock broker: {why}")))
+    }
+
+    /// Has a broker coordinate a group.
+    pub fn set_coordinator(&self, group: &str, broker: i32) -> Result<()> {
+        let done = self.cluster.coordinator(MockCoordinator::Group(group.to_owned()), broker);
+        done.map_err(|why| Error::temporary(format!("cannot set who coordinates {group}: {why}")))
     }
 
     /// Answers the next `times` requests of this kind with an error.
@@ -59,15 +70,15 @@ impl Mock {
         done.map_err(|why| Error::temporary(format!("cannot set an error of {topic}: {why}")))
     }
 
-    /// Takes a partition's leader away, or gives it back.
-    pub fn set_leader(&self, topic: &str, partition: u32, there: bool) -> Result<()> {
-        let done = self.cluster.partition_leader(topic, partition as i32, there.then_some(1));
+    /// Has a broker lead a partition, or none.
+    pub fn set_leader(&self, topic: &str, partition: u32, broker: Option<i32>) -> Result<()> {
+        let done = self.cluster.partition_leader(topic, partition as i32, broker);
         done.map_err(|why| Error::temporary(format!("cannot set a leader of {topic}: {why}")))
     }
 
-    /// Lets every answer take this long.
-    pub fn set_delay(&self, delay: Duration) -> Result<()> {
-        let done = self.cluster.broker_round_trip_time(1, delay);
+    /// Lets every answer of a broker take this long.
+    pub fn set_delay(&self, broker: i32, delay: Duration) -> Result<()> {
+        let done = self.cluster.broker_round_trip_time(broker, delay);
         done.map_err(|why| Error::temporary(format!("cannot delay the mock broker: {why}")))
     }
 }

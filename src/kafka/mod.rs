@@ -46,7 +46,7 @@ pub fn version() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::ShardId;
+    use crate::segment::{Offset, ShardId};
     use consumer::{Consumer, Event};
     use std::mem::ManuallyDrop;
     use std::time::{Duration, Instant};
@@ -94,6 +94,25 @@ mod tests {
         }
         assigned.sort_unstable();
         assert_eq!(assigned, [ShardId(0), ShardId(1)]);
+        Ok(())
+    }
+
+    /// A broker takes or refuses each partition of a commit by itself.
+    #[test]
+    fn a_commit_that_is_refused_for_one_partition_is_not_done() -> Result<()> {
+        let mock = mock::Mock::start(&[("ingest-spans".to_owned(), 1)])?;
+        let config = Config { bootstrap_servers: mock.address(), ..Config::default() };
+        let consumer = ManuallyDrop::new(Consumer::create(&config, "host", 1)?);
+        let commit = |shards: &[u32]| {
+            let of = |shard: &u32| (ShardId(*shard), Offset(0), String::new());
+            let commits: Vec<_> = shards.iter().map(of).collect();
+            consumer.commit_now(&commits, Duration::from_secs(2))
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while let Err(error) = commit(&[0]) {
+            assert!(Instant::now() < deadline, "{error}");
+        }
+        assert!(commit(&[0, 7]).is_err());
         Ok(())
     }
 }

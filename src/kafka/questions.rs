@@ -1,14 +1,27 @@
-//! What a consumer asks of brokers: who they are, which topics and partitions there are, and where
-//! these begin and end.
+//! What a consumer asks of brokers: who they are, which topics and partitions there are, where
+//! these begin and end, and what the group has committed.
 
-use super::consumer::Consumer;
+use super::consumer::{Committed, Consumer};
 use crate::config::StartFrom;
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
+use crate::sys::{ends, metadata};
 use rdkafka::consumer::Consumer as _;
-use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset as Place, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
+
+const ENDS: &str = "ask for the ends of";
+
+/// The answer to a question for ends.
+pub struct Ends {
+    /// As given with the question.
+    pub number: usize,
+    /// The next offset of each partition, or why it is not known. An error is about all of them.
+    pub ends: Result<Vec<(ShardId, Result<Offset>)>>,
+}
 
 impl Consumer {
     /// The cluster's id, `None` while no broker has answered.
@@ -62,29 +75,59 @@ impl Consumer {
             .map_err(|why| self.error(doing, why))?;
         let found =
             self.inner.offsets_for_times(list, wait).map_err(|why| self.error(doing, why))?;
-        match found.find_partition(&self.topic, shard.0 as i32).map(|elem| elem.offset()) {
-            Some(Place::Offset(offset)) => Ok(Offset(offset)),
+        let elem = found.find_partition(&self.topic, shard.0 as i32);
+        let Some(elem) = elem else { return Ok(end) };
+        elem.error().map_err(|why| self.error(doing, why))?;
+        match elem.offset() {
+            Place::Offset(offset) => Ok(Offset(offset)),
             _ => Ok(end),
         }
     }
 
-    /// The next offsets of these shards' partitions, in one round trip. An error when one of them
-    /// has no leader.
-    pub fn ends(&self, shards: &[ShardId], wait: Duration) -> Result<Vec<(ShardId, Offset)>> {
-        let doing = "ask for the ends of";
+    /// The broker that leads each partition of the topic; those without one are left out.
+    pub fn leaders(&self, wait: Duration) -> Result<BTreeMap<ShardId, i32>> {
+        let metadata = self
+            .inner
+            .fetch_metadata(Some(&self.topic), wait)
+            .map_err(|why| self.error("ask for the leaders of", why))?;
+        let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let led = found.filter(|partition| partition.leader() >= 0);
+        Ok(led.map(|found| (ShardId(found.id() as u32), found.leader())).collect())
+    }
+
+    /// Asks for the next offsets of these shards' partitions and does not wait: the answer comes
+    /// with `next_ends`, after `within` at the latest.
+    pub fn ask_for_ends(&self, shards: &[ShardId], number: usize, within: Duration) -> Result<()> {
         let mut list = self.list(shards);
         // In place of a time: the newest.
-        list.set_all_offsets(Place::End).map_err(|why| self.error(doing, why))?;
-        let found =
-            self.inner.offsets_for_times(list, wait).map_err(|why| self.error(doing, why))?;
-        let mut ends = Vec::new();
-        for elem in found.elements() {
-            elem.error().map_err(|why| self.error(doing, why))?;
-            if let Place::Offset(end) = elem.offset() {
-                ends.push((ShardId(elem.partition() as u32), Offset(end)));
-            }
-        }
-        Ok(ends)
+        list.set_all_offsets(Place::End).map_err(|why| self.error(ENDS, why))?;
+        let is_committed = self.reads_committed;
+        let question = ends::Question { partitions: &list, number, within, is_committed };
+        self.answers.ask(&self.inner, &question);
+        Ok(())
+    }
+
+    /// An answer to `ask_for_ends` that has arrived.
+    pub fn next_ends(&self) -> Option<Ends> {
+        let answer = self.answers.next(&self.inner)?;
+        let error = |code: RDKafkaErrorCode| self.error(ENDS, KafkaError::OffsetFetch(code));
+        let name = |(partition, end): ends::End| {
+            (ShardId(partition as u32), end.map(Offset).map_err(error))
+        };
+        let ends = answer.outcome.map_err(error);
+        let ends = ends.map(|ends| ends.into_iter().map(name).collect());
+        Some(Ends { number: answer.number, ends })
+    }
+
+    /// How far these are read, markers of transactions included. Asks the client alone.
+    pub fn read_to(&self, shards: &[ShardId]) -> Vec<(ShardId, Offset)> {
+        let mut list = self.list(shards);
+        ends::read_to(&self.inner, &mut list);
+        let known = |elem: &TopicPartitionListElem<'_>| match elem.offset() {
+            Place::Offset(offset) => Some((ShardId(elem.partition() as u32), Offset(offset))),
+            _ => None,
+        };
+        list.elements().iter().filter_map(known).collect()
     }
 
     /// Lowest and next offset of a shard's partition.
@@ -94,5 +137,35 @@ impl Consumer {
             .fetch_watermarks(&self.topic, shard.0 as i32, wait)
             .map_err(|why| self.error("ask for the range of a partition of", why))?;
         Ok((Offset(low), Offset(high)))
+    }
+
+    /// The group's committed offsets. `None` only when the broker says "nothing committed".
+    pub fn committed(
+        &self,
+        shards: &[ShardId],
+        wait: Duration,
+    ) -> Result<Vec<(ShardId, Option<Committed>)>> {
+        let doing = "ask for the committed offsets of";
+        let list = self
+            .inner
+            .committed_offsets(self.list(shards), wait)
+            .map_err(|why| self.error(doing, why))?;
+        let metadata: HashMap<i32, Vec<u8>> = metadata::of(&list).into_iter().collect();
+        let mut found = Vec::new();
+        for &shard in shards {
+            let Some(elem) = list.find_partition(&self.topic, shard.0 as i32) else {
+                return Err(Error::temporary(format!("no answer for partition {shard}")));
+            };
+            elem.error().map_err(|why| self.error(doing, why))?;
+            let committed = match elem.offset() {
+                Place::Offset(offset) => {
+                    let metadata = metadata.get(&elem.partition()).cloned().unwrap_or_default();
+                    Some(Committed { offset: Offset(offset), metadata })
+                }
+                _ => None,
+            };
+            found.push((shard, committed));
+        }
+        Ok(found)
     }
 }

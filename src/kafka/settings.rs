@@ -35,6 +35,8 @@ pub fn consumer(config: &Config, host: &str, worker: usize) -> ClientConfig {
         // A broker answers the questions of a connection in their order: those for the ends of
         // partitions wait behind a fetch that has nothing to bring yet.
         ("fetch.wait.max.ms", "50"),
+        // A connection on which nothing is answered is given up for a new one; the default is 60 s.
+        ("socket.timeout.ms", "10000"),
         // A question for a topic that is missing must not make it, with one partition.
         ("allow.auto.create.topics", "false"),
     ];

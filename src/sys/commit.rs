@@ -67,7 +67,7 @@ fn answer(queue: *mut rd_kafka_queue_t, wait: Duration) -> Result<(), RDKafkaErr
     if event.is_null() {
         return Err(RDKafkaErrorCode::OperationTimedOut);
     }
-    // SAFETY: the event is live; the answer is a plain number.
+    // SAFETY: the event is live; the answer is a plain number, an error if any partition has one.
     let outcome = unsafe { rd_kafka_event_error(event) };
     // SAFETY: the event is ours; nothing of it is used after this.
     unsafe { rd_kafka_event_destroy(event) };

@@ -6,6 +6,7 @@
 
 pub mod commit;
 pub mod cond;
+pub mod ends;
 pub mod headers;
 pub mod lock;
 pub mod memory;

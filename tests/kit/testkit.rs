@@ -1,8 +1,9 @@
 //! testkit: Kafka for shell tests, against the mock cluster and Apache Kafka alike.
 //!
-//!     testkit mock TOPIC:PARTITIONS…            prints its address, obeys standard input
+//!     testkit mock [--brokers N] TOPIC:PARTITIONS…  prints its address, obeys standard input
 //!     testkit create-topic BOOTSTRAP TOPIC PARTITIONS [KEY=VALUE…]
-//!     testkit produce BOOTSTRAP TOPIC [--at-ms N] [--partition N] [--transaction commit|abort]
+//!     testkit produce BOOTSTRAP TOPIC [--at-ms N] [--partition N]
+//!         [--transaction commit|abort|abort-each]
 //!     testkit consume BOOTSTRAP TOPIC [--until N] [--timeout SECONDS]
 //!     testkit delete-records BOOTSTRAP TOPIC PARTITION BEFORE
 //!     testkit add-partitions BOOTSTRAP TOPIC TOTAL
@@ -77,32 +78,41 @@ fn option<T: std::str::FromStr>(options: &[&str], name: &str) -> Option<T> {
     options.get(at + 1)?.parse().ok()
 }
 
-/// Serves until standard input closes. Obeys `topic NAME PARTITIONS`, `down`, `up`, `delay MS`,
-/// `refuse REQUEST ERROR TIMES`, `accept REQUEST`, `topic-error NAME ERROR` and
-/// `leader NAME PARTITION there|gone`, and answers each with `ok`.
-fn mock(topics: &[&str]) -> Outcome {
+/// Serves until standard input closes. Obeys `topic NAME PARTITIONS`, `down [BROKER]`,
+/// `up [BROKER]`, `delay MS`, `refuse REQUEST ERROR TIMES`, `accept REQUEST`,
+/// `topic-error NAME ERROR`,
+/// `leader NAME PARTITION BROKER|gone` and `coordinator GROUP BROKER`, and answers each with `ok`.
+fn mock(words: &[&str]) -> Outcome {
+    let brokers = option(words, "--brokers");
+    let topics = &words[if brokers.is_some() { 2 } else { 0 }..];
     let named = |text: &&str| {
         let (name, partitions) = text.split_once(':').ok_or("a topic is NAME:PARTITIONS")?;
         Ok((name.to_owned(), partitions.parse()?))
     };
     let topics: Result<Vec<(String, u32)>, Box<dyn std::error::Error>> =
         topics.iter().map(named).collect();
-    let mock = Mock::start(&topics?)?;
+    let mock = Mock::with_brokers(brokers.unwrap_or(1), &topics?)?;
     print(&mock.address())?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["topic", name, partitions] => mock.create_topic(name, partitions.parse()?)?,
-            ["down"] => mock.set_up(false)?,
-            ["up"] => mock.set_up(true)?,
-            ["delay", ms] => mock.set_delay(Duration::from_millis(ms.parse()?))?,
+            ["down"] => mock.set_up(1, false)?,
+            ["up"] => mock.set_up(1, true)?,
+            ["down", broker] => mock.set_up(broker.parse()?, false)?,
+            ["up", broker] => mock.set_up(broker.parse()?, true)?,
+            ["coordinator", group, broker] => mock.set_coordinator(group, broker.parse()?)?,
+            ["delay", ms] => mock.set_delay(1, Duration::from_millis(ms.parse()?))?,
             ["refuse", request, error, times] => {
                 mock.refuse(request, error, times.parse()?)?;
             }
             ["accept", request] => mock.accept(request)?,
             ["topic-error", name, error] => mock.set_topic_error(name, error)?,
-            ["leader", name, partition, is] => {
-                mock.set_leader(name, partition.parse()?, *is == "there")?;
+            ["leader", name, partition, "gone"] => {
+                mock.set_leader(name, partition.parse()?, None)?;
+            }
+            ["leader", name, partition, broker] => {
+                mock.set_leader(name, partition.parse()?, Some(broker.parse()?))?;
             }
             _ => return Err(format!("unknown order: {line}").into()),
         }
@@ -189,7 +199,7 @@ impl ProducerContext for Strict {
 /// One line a message. A line with the member `"raw"` is an envelope: raw (a text, or null for a
 /// tombstone), key, partition, at_ms, headers. Any other line is a message as it is, keyed by its
 /// trace_id. With `--transaction` all of them are one transaction, and on the brokers' disks before
-/// that is ended.
+/// that is ended; with `abort-each` every line is one.
 fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
     let transaction: Option<String> = option(options, "--transaction");
     let mut settings = ClientConfig::new();
@@ -229,6 +239,11 @@ fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
             record = same;
         }
         count += 1;
+        if transaction.as_deref() == Some("abort-each") {
+            producer.flush(Duration::from_secs(60))?;
+            producer.abort_transaction(Duration::from_secs(30))?;
+            producer.begin_transaction()?;
+        }
     }
     producer.flush(Duration::from_secs(60))?;
     if producer.in_flight_count() > 0 {
@@ -240,7 +255,7 @@ fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
     }
     match transaction.as_deref() {
         Some("commit") => producer.commit_transaction(Duration::from_secs(30))?,
-        Some("abort") => producer.abort_transaction(Duration::from_secs(30))?,
+        Some("abort" | "abort-each") => producer.abort_transaction(Duration::from_secs(30))?,
         Some(other) => return Err(format!("{other} is neither commit nor abort").into()),
         None => {}
     }

@@ -36,7 +36,7 @@ start_mock() {
     BOOTSTRAP=$(head -n 1 "$TMP/mock.out")
 }
 
-# tell_mock WORDS…: down, up, delay MS, topic NAME PARTITIONS.
+# tell_mock WORDS…: down, up, delay MS, topic NAME PARTITIONS and what else testkit.rs names.
 tell_mock() {
     answers=$(wc -l <"$TMP/mock.out")
     echo "$*" >&9

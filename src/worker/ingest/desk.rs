@@ -3,8 +3,8 @@
 //! Everything that can fail for one shard is kept to that shard; what fails for all (the store
 //! is away) leaves each shard where it is, to be tried again.
 
-use super::answers::ENDS_WAIT;
 use super::append::AppendBound;
+use super::ends::Ends;
 use super::maps::Maps;
 use super::pressure::Memory;
 use super::shard::{LastCommit, Phase, Shard, Taken};
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::kafka;
 use crate::kafka::consumer::{Consumer, Message};
 use crate::kafka::metadata;
-use crate::segment::ShardId;
+use crate::segment::{Offset, ShardId};
 use crate::store::Identity;
 use crate::store::redis::RedisStore;
 use crate::sys::time;
@@ -25,13 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often store and board are compared with what we believe, at least, also when idle (P6).
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How soon partitions are asked again for their ends, of which one has had no message for as long:
-/// its clock goes by the answers, so what falls due there is seen that much later. Far brokers are
-/// asked less often, for reading waits meanwhile, but often enough for all of the time to count.
-const ENDS_PAUSE: Duration = Duration::from_millis(50);
-const ENDS_PAUSE_MAX: Duration = Duration::from_millis(500);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A shard whose holder is away for longer is paused; a flusher's restart is shorter.
 pub(super) const HOLDER_GRACE: Duration = Duration::from_secs(1);
@@ -58,7 +52,7 @@ pub struct Desk<'a> {
     /// From one commit to the next: `commit-interval`, or longer where maps take time to make.
     pub(super) commit_pause: Duration,
     /// The daemon is ending: closing the client gives everything back at once.
-    stopping: bool,
+    pub(super) stopping: bool,
     /// When a leaving shard is given up on: `rebalance-timeout` after the revocation.
     leave_by: Duration,
     /// When a worker that ends has to be gone; `None` for one that was not asked to.
@@ -74,11 +68,7 @@ pub struct Desk<'a> {
     pub(super) map_room: usize,
     pub(super) maps: Maps<'a>,
     pub(super) topics_checked: bool,
-    ask_ends_at: Duration,
-    /// How long brokers may take to name the ends.
-    pub(super) ends_wait: Duration,
-    /// Partitions that are still to be asked one by one for their ends.
-    pub(super) suspects: usize,
+    pub(super) ends: Ends,
     /// Since when questions for ends fail.
     pub(super) unanswered_since: Option<Duration>,
     /// What is said to be wrong with Kafka.
@@ -121,9 +111,7 @@ impl<'a> Desk<'a> {
             map_room: metadata::MAP_MAX,
             maps: Maps::default(),
             topics_checked: false,
-            ask_ends_at: Duration::ZERO,
-            ends_wait: ENDS_WAIT,
-            suspects: 0,
+            ends: Ends::default(),
             unanswered_since: None,
             kafka_troubles: Vec::new(),
             refused_at: Duration::ZERO,
@@ -220,11 +208,12 @@ impl<'a> Desk<'a> {
         }
     }
 
-    pub fn caught_up(&mut self, id: ShardId) {
+    pub fn caught_up(&mut self, id: ShardId, end: Option<Offset>) {
         if let Some(shard) = self.shards.get_mut(&id)
             && shard.phase == Phase::Flowing
+            && let Some(end) = end
         {
-            shard.tail.reached(shard.next);
+            shard.tail.reached(end);
         }
     }
 
@@ -247,14 +236,8 @@ impl<'a> Desk<'a> {
         self.berth.beat();
         self.flow(consumer)?;
         self.berth.beat();
-        if self.must_ask_for_ends(now) {
-            let asked = time::monotonic();
-            self.look_at_ends(consumer, now);
-            let answered = time::monotonic();
-            let took = answered.saturating_sub(asked);
-            self.ask_ends_at = answered + took.clamp(ENDS_PAUSE, ENDS_PAUSE_MAX);
-            self.berth.beat();
-        }
+        self.look_at_ends(consumer, now);
+        self.berth.beat();
         if now.saturating_sub(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL / 4));
             self.compare()?;
@@ -274,15 +257,6 @@ impl<'a> Desk<'a> {
             self.commit(consumer, false)?;
         }
         self.finish_leaving(consumer, now)
-    }
-
-    /// While messages come for all shards, their clocks go by those, and the lag can wait.
-    fn must_ask_for_ends(&self, now: Duration) -> bool {
-        let waited = now.saturating_sub(self.ask_ends_at);
-        let quiet =
-            |shard: &Shard| shard.phase == Phase::Flowing && shard.clock.is_quiet(now, ENDS_PAUSE);
-        let must = waited >= LOOK_INTERVAL || self.shards.values().any(quiet);
-        must && now >= self.ask_ends_at && !self.stopping
     }
 
     fn note_holders(&mut self, now: Duration) {

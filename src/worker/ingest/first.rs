@@ -90,12 +90,12 @@ impl Desk<'_> {
     }
 
     fn wait_for_begin<'i>(&mut self, ids: impl Iterator<Item = &'i ShardId>) {
-        let ask_at = time::monotonic() + BEGUN_BY_ANOTHER;
+        let now = time::monotonic();
         let mut looks = 0;
         for id in ids {
             let Some(shard) = self.shards.get_mut(id) else { continue };
-            (shard.ask_at, shard.unanswered) = (ask_at, shard.unanswered + 1);
-            looks = looks.max(shard.unanswered);
+            shard.patience.wait_again(now, BEGUN_BY_ANOTHER);
+            looks = looks.max(shard.patience.failures());
         }
         if looks > LOOKS {
             let why = "whoever has its first partition has to note where start-from is, and all \

@@ -52,6 +52,7 @@ impl Desk<'_> {
     pub(super) fn flow(&mut self, consumer: &Consumer) -> Result<()> {
         let mut start = Vec::new();
         let mut pause = Vec::new();
+        let now = time::monotonic();
         for shard in self.shards.values_mut() {
             let idle = shard.is_idle();
             match shard.phase {
@@ -61,7 +62,7 @@ impl Desk<'_> {
                 Phase::Flowing if shard.hold.is_some() && idle => shard.phase = Phase::Starting,
                 _ => {}
             }
-            shard.stand_unless_flowing();
+            shard.stand_unless_flowing(now);
             if shard.open && shard.phase != Phase::Flowing {
                 shard.open = false;
                 pause.push(shard.id);

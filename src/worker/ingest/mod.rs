@@ -11,11 +11,13 @@ mod answers;
 mod append;
 mod confirm;
 mod desk;
+mod ends;
 mod finding;
 mod first;
 mod floor;
 mod flow;
 mod maps;
+mod patience;
 mod pressure;
 mod range;
 mod rival;
@@ -106,9 +108,9 @@ fn read(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
 fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<()> {
     match event {
         Event::Message(_) => {}
-        Event::CaughtUp(shard) => {
+        Event::CaughtUp { shard, end } => {
             desk.kafka_gives();
-            desk.caught_up(shard);
+            desk.caught_up(shard, end);
         }
         Event::Assigned(shards) => {
             desk.kafka_gives();

@@ -4,8 +4,8 @@
 //! means: unless the worker starts that shard anew, it is never read again. So whatever may be the
 //! one stays in doubt until Kafka has answered for it.
 
-use super::answers::UNANSWERED_WAIT;
 use super::desk::{Desk, KAFKA_WAIT};
+use super::patience::WAIT_MAX;
 use super::shard::Phase;
 use crate::error::{Error, Result};
 use crate::kafka::consumer::Consumer;
@@ -34,7 +34,7 @@ impl Desk<'_> {
         let (mut found, mut sound) = (false, Vec::new());
         for id in ids {
             let now = time::monotonic();
-            if self.shards.get(&id).is_none_or(|shard| shard.ask_at > now) {
+            if self.shards.get(&id).is_none_or(|shard| !shard.patience.is_over(now)) {
                 continue;
             }
             match consumer.watermarks(id, KAFKA_WAIT) {
@@ -54,7 +54,7 @@ impl Desk<'_> {
 
     fn unanswered_range(&mut self, id: ShardId, error: &Error) {
         if let Some(shard) = self.shards.get_mut(&id) {
-            shard.ask_at = time::monotonic() + UNANSWERED_WAIT;
+            shard.patience.wait(time::monotonic() + WAIT_MAX);
         }
         self.troubles.warn(&format!("cannot ask for the range of partition {id}"), error);
     }

@@ -6,6 +6,7 @@
 
 use super::confirm::Contest;
 use super::floor::Floor;
+use super::patience::Patience;
 use super::pressure::Pressure;
 use super::tail::{Tail, Verdict};
 use crate::board::words::Paused;
@@ -81,10 +82,8 @@ pub struct Shard {
     pub stranded: bool,
     /// Its position may be out of range: its partition is asked.
     pub doubted: bool,
-    /// Its partition is not asked again before this (monotonic).
-    pub ask_at: Duration,
-    /// How often in a row its partition did not answer though brokers did.
-    pub unanswered: u32,
+    /// With its partition, where that does not answer.
+    pub patience: Patience,
     pub tail: Tail,
     pub alone: Alone,
     /// The client has been told to let the shard flow; whatever leaves `Flowing` takes it back.
@@ -151,8 +150,7 @@ impl Shard {
             pressure: Pressure::default(),
             stranded: false,
             doubted: false,
-            ask_at: Duration::ZERO,
-            unanswered: 0,
+            patience: Patience::default(),
             tail: Tail::default(),
             alone: Alone::default(),
             open: false,
@@ -288,12 +286,12 @@ impl Shard {
     }
 
     /// The partition ends at `end`, by the answer to what was asked at `asked`.
-    pub fn note_end(&mut self, end: Offset, asked: Duration) {
+    pub fn note_end(&mut self, end: Offset, asked: Duration, now: Duration) {
         if self.phase != Phase::Flowing {
             return;
         }
         match self.tail.look(self.next, end, asked) {
-            Verdict::AllRead(then) => self.clock.all_read(then),
+            Verdict::AllRead(then) => self.clock.all_read(then, now),
             // With the seek the client says anew when it has reached the end.
             Verdict::AskClient if self.is_idle() => self.phase = Phase::Starting,
             Verdict::AskClient | Verdict::Unknown => {}
@@ -301,10 +299,10 @@ impl Shard {
     }
 
     /// Whoever is not read has a clock that stands.
-    pub fn stand_unless_flowing(&mut self) {
+    pub fn stand_unless_flowing(&mut self, now: Duration) {
         if self.phase != Phase::Flowing {
             self.clock.stand();
-            self.tail.leave();
+            self.tail.leave(now);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::first::{Commits, is_begin};
+use super::patience::Patience;
 use super::shard::{Phase, Shard};
 use crate::board::words::{Kind, ShardWord};
 use crate::board::{Board, Shape};
@@ -19,6 +20,7 @@ use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 const ID: ShardId = ShardId(0);
+const OTHER: ShardId = ShardId(1);
 const SPAN: &[u8] = br#"{"project_id":1,"trace_id":"t","span_id":"a"}"#;
 const POSITION: Option<Offset> = Some(Offset(5));
 const POLL: Duration = Duration::from_millis(100);
@@ -92,17 +94,87 @@ fn a_clock_moves_when_a_broker_says_that_all_is_read_and_stands_while_none_does(
         shard(desk).adopt(&state);
         shard(desk).phase = Phase::Flowing;
         look_until(desk, consumer, |desk| published(desk) >= 1100);
-        assert!(mock.set_up(false).is_ok());
+        assert!(mock.set_up(1, false).is_ok());
         let stood = published(desk);
         look_until(desk, consumer, |desk| desk.unanswered_since.is_some());
         let since = desk.unanswered_since;
         assert_eq!(published(desk), stood, "no answer since {since:?}");
         // The outage does not count when it is over.
         desk.kafka_backoff.worked();
-        assert!(mock.set_up(true).is_ok());
+        assert!(mock.set_up(1, true).is_ok());
         look_until(desk, consumer, |desk| published(desk) > stood);
         assert!(published(desk) <= stood + 1000);
     });
+}
+
+/// Two shards of a topic of two partitions, led by two brokers, of which nothing is known yet.
+fn beside_another(trouble: impl FnOnce(&Mock), test: impl FnOnce(&Mock, &mut Desk<'_>, &Consumer)) {
+    let Ok(mock) = Mock::with_brokers(2, &[("topic".to_owned(), 2)]) else { panic!("no mock") };
+    for partition in 0..2 {
+        assert!(mock.set_leader("topic", partition, Some(partition as i32 + 1)).is_ok());
+    }
+    at_desk_with(&Config { bootstrap_servers: mock.address(), ..config() }, |desk, consumer| {
+        desk.assigned(&[OTHER]);
+        for shard in desk.shards.values_mut() {
+            shard.adopt(&State { position: Offset(0), clock: Some(EventMs(1000)), ..state() });
+            shard.phase = Phase::Flowing;
+        }
+        look_until(desk, consumer, |desk| {
+            clock_of(desk, ID) > 1000 && clock_of(desk, OTHER) > 1000
+        });
+        trouble(&mock);
+        test(&mock, desk, consumer);
+    });
+}
+
+fn clock_of(desk: &mut Desk<'_>, id: ShardId) -> u64 {
+    desk.report();
+    desk.slot(id).get(ShardWord::Clock)
+}
+
+/// How far a clock goes in these seconds, in ms.
+fn goes(desk: &mut Desk<'_>, consumer: &Consumer, id: ShardId, seconds: u64) -> u64 {
+    let before = clock_of(desk, id);
+    let until = time::monotonic() + Duration::from_secs(seconds);
+    look_until(desk, consumer, |_| time::monotonic() >= until);
+    clock_of(desk, id) - before
+}
+
+#[test]
+fn a_partition_without_a_leader_slows_no_other_clock() {
+    beside_another(
+        |mock| assert!(mock.set_leader("topic", 1, None).is_ok()),
+        |mock, desk, consumer| {
+            let went = goes(desk, consumer, ID, 8);
+            assert!((7000..=8200).contains(&went), "{went} ms in 8 s");
+            let stood = clock_of(desk, OTHER);
+            assert!(mock.set_leader("topic", 1, Some(2)).is_ok());
+            look_until(desk, consumer, |desk| clock_of(desk, OTHER) > stood);
+        },
+    );
+}
+
+#[test]
+fn a_broker_that_hangs_slows_no_clock_of_another() {
+    beside_another(
+        |mock| assert!(mock.set_delay(2, Duration::from_secs(30)).is_ok()),
+        |_, desk, consumer| {
+            let went = goes(desk, consumer, ID, 8);
+            assert!((7000..=8200).contains(&went), "{went} ms in 8 s");
+        },
+    );
+}
+
+#[test]
+fn a_far_broker_slows_no_clock() {
+    beside_another(
+        |mock| assert!((1..=2).all(|id| mock.set_delay(id, Duration::from_millis(1500)).is_ok())),
+        |_, desk, consumer| {
+            goes(desk, consumer, ID, 3);
+            let went = goes(desk, consumer, ID, 8);
+            assert!((7000..=8600).contains(&went), "{went} ms in 8 s");
+        },
+    );
 }
 
 #[test]
@@ -182,13 +254,13 @@ fn whoever_may_be_out_of_range_is_asked_until_kafka_answers_and_read_by_a_new_fe
     at_desk_with(&Config { bootstrap_servers: mock.address(), ..config() }, |desk, consumer| {
         shard(desk).adopt(&State { position: Offset(0), ..state() });
         shard(desk).phase = Phase::Flowing;
-        assert!(mock.set_up(false).is_ok());
+        assert!(mock.set_up(1, false).is_ok());
         assert!(desk.out_of_range(consumer).is_ok());
         assert_eq!((shard(desk).phase, shard(desk).stranded), (Phase::Flowing, false));
-        assert!(mock.set_up(true).is_ok());
+        assert!(mock.set_up(1, true).is_ok());
         let until = time::monotonic() + Duration::from_secs(60);
         while shard(desk).doubted && time::monotonic() < until {
-            shard(desk).ask_at = Duration::ZERO;
+            shard(desk).patience = Patience::default();
             assert!(desk.compare_ranges(consumer).is_ok());
         }
         assert_eq!((shard(desk).phase, shard(desk).stranded), (Phase::Starting, true));
@@ -201,15 +273,16 @@ fn ends_that_stay_out_of_reach_hold_the_clock_and_have_the_client_asked() {
         let at = Duration::from_millis;
         let shard = shard(desk);
         shard.clock = Clock::resume(Some(EventMs(1000)));
-        shard.note_end(shard.next, at(0));
-        shard.note_end(shard.next, at(250));
+        let hear = |shard: &mut Shard, end, ms| shard.note_end(end, at(ms), at(ms));
+        hear(shard, shard.next, 0);
+        hear(shard, shard.next, 250);
         assert_eq!(shard.clock.read(), Some(EventMs(1250)));
         for look in 1..=16 {
             assert_eq!(shard.phase, Phase::Flowing);
-            shard.note_end(Offset(30), at(250 + look * 50));
+            hear(shard, Offset(30), 250 + look * 50);
         }
         assert_eq!(shard.phase, Phase::Flowing);
-        shard.note_end(Offset(30), at(1500));
+        hear(shard, Offset(30), 1500);
         assert_eq!((shard.clock.read(), shard.phase), (Some(EventMs(1250)), Phase::Starting));
     });
 }
@@ -225,8 +298,10 @@ fn a_seek_has_the_client_say_again_that_all_is_read() {
     for _ in 0..2 {
         let start = || consumer.start(&[(ID, Offset(0))], Duration::from_secs(2));
         while start().is_ok_and(|ready| ready.is_empty()) && time::monotonic() < until {}
-        let caught_up = || matches!(consumer.poll(POLL), Some(Event::CaughtUp(ID)));
-        while !caught_up() {
+        let end = Some(Offset(0));
+        let caught_up =
+            |event| matches!(event, Event::CaughtUp { shard: ID, end: at } if at == end);
+        while !consumer.poll(POLL).is_some_and(caught_up) {
             assert!(time::monotonic() < until);
         }
     }
@@ -244,7 +319,8 @@ fn only_who_has_the_first_partition_begins_the_group() {
         desk.shards.clear();
         desk.assigned(&[other]);
         assert!(desk.see_begin(consumer, nothing(), &states).is_ok_and(|found| found.is_none()));
-        assert!(desk.shards.get(&other).is_some_and(|shard| shard.ask_at > time::monotonic()));
+        let waits = |shard: &Shard| !shard.patience.is_over(time::monotonic());
+        assert!(desk.shards.get(&other).is_some_and(waits));
         desk.assigned(&[ID]);
         // Once by noting it, and once by finding the note.
         for _ in 0..2 {
