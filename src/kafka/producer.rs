@@ -242,14 +242,13 @@ impl Producer {
         }
     }
 
-    /// The partitions of a topic that have a leader.
-    pub fn partitions(&self, topic: &str, wait: Duration) -> Result<Vec<u32>> {
+    /// The partitions of a topic, and whether they have a leader.
+    pub fn partitions(&self, topic: &str, wait: Duration) -> Result<Vec<(u32, bool)>> {
         let failed = |why| Error::temporary(format!("cannot ask for partitions of {topic}: {why}"));
         let Some(client) = self.clients.last() else { return Ok(Vec::new()) };
         let metadata = client.client().fetch_metadata(Some(topic), wait).map_err(failed)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        let led = partitions.filter(|partition| partition.leader() >= 0);
-        Ok(led.map(|partition| partition.id() as u32).collect())
+        Ok(partitions.map(|found| (found.id() as u32, found.leader() >= 0)).collect())
     }
 
     /// From now on every message is a request of its own. A broker judges the size of a whole

@@ -88,6 +88,8 @@ pub struct Flights {
     /// Flights without a message: they land at once.
     empty: Vec<u64>,
     bytes: u64,
+    /// Those of them that wait for a partition that is stuck.
+    stuck_bytes: u64,
     per_shard: QuickMap<ShardId, usize>,
     /// How many of them are rejects.
     rejects: usize,
@@ -104,6 +106,7 @@ impl Flights {
             tickets: QuickMap::default(),
             empty: Vec::new(),
             bytes: 0,
+            stuck_bytes: 0,
             per_shard: QuickMap::default(),
             rejects: 0,
             moved_at: Duration::ZERO,
@@ -113,6 +116,23 @@ impl Flights {
     /// Raw bytes of the segments in flight, and what each costs beside them.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The same without what waits for a partition that is stuck.
+    pub fn moving_bytes(&self) -> u64 {
+        self.bytes.saturating_sub(self.stuck_bytes)
+    }
+
+    /// Notes which of them wait for a partition that is stuck; letters have a topic of their own.
+    pub fn note_stuck(&mut self, is_stuck: impl Fn(Option<u32>) -> bool) {
+        let waits = |ticket: &Ticket| !ticket.is_letter && is_stuck(ticket.partition);
+        let stuck = self.flights.values().filter(|flight| flight.tickets.iter().any(waits));
+        self.stuck_bytes = stuck.map(|flight| flight.due.bytes + FLIGHT_BYTES).sum();
+    }
+
+    /// None of them does.
+    pub fn none_stuck(&mut self) {
+        self.stuck_bytes = 0;
     }
 
     /// Something of this shard is in flight.
@@ -178,7 +198,12 @@ impl Flights {
         let flight = self.flights.get_mut(&in_flight)?;
         let at = flight.tickets.iter().position(|ticket| ticket.number == number)?;
         let ticket = flight.tickets.swap_remove(at);
-        desk.lanes.unload(ticket.partition);
+        if !ticket.is_letter {
+            match outcome {
+                Outcome::Delivered(_) => desk.lanes.acknowledged(ticket.partition, now),
+                _ => desk.lanes.failed(ticket.partition),
+            }
+        }
         match outcome {
             Outcome::Delivered(delivered) => {
                 self.moved_at = now;

@@ -6,41 +6,91 @@
 //! partition is given what one request holds, which is sent at once, and nothing more before all of
 //! it is acknowledged; meanwhile others are given theirs, or what is due waits outside of the
 //! client.
+//!
+//! A partition whose leader stays away keeps what it was given until `message.timeout.ms`. That it
+//! is stuck shows after a moment; from then on what it has does not count as in flight. While there
+//! is such a one, whoever has acknowledged nothing since is on trial, as is the one itself
+//! afterwards: one of these at a time is given a single message. So the dead ones cannot fill the
+//! client, and stop no other.
 
 use crate::error::Result;
 use crate::kafka::producer::Producer;
 use std::time::Duration;
 
 /// What is given to a partition at a time, less than the client's `batch.size`: one request.
-const LOAD_BYTES: usize = 900 << 10;
+const REQUEST_BYTES: usize = 900 << 10;
 
 /// The same where each message is a request of its own: as many as the client has on their way.
-const LOAD_ALONE: usize = 5;
+const REQUEST_ALONE: usize = 5;
 
 /// What a message takes in a request beside its payload: headers and lengths.
 const MESSAGE_BYTES: usize = 256;
 
-/// How often the topic is asked for its partitions, and how long it may take.
+/// Who has acknowledged nothing of what he has for so long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(3);
+
+/// How often the topic is asked for its partitions; the same where something is wrong with one.
 const ASK_INTERVAL: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long that may take: more each time, for far brokers.
 const ASK_WAIT: Duration = Duration::from_millis(200);
+const ASK_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// One partition of the output topic.
 #[derive(Debug)]
 struct Lane {
     partition: u32,
+    /// It has a leader; else it only stays for what it still has.
+    is_led: bool,
     unacknowledged: usize,
+    /// When it was given what it has, or acknowledged some of it.
+    moved_at: Duration,
+    /// When it acknowledged something last.
+    acknowledged_at: Duration,
+    /// It acknowledges nothing of what it has.
+    is_stuck: bool,
+    /// Since when that was so, until it acknowledges something.
+    silent_since: Option<Duration>,
+}
+
+impl Lane {
+    fn new(partition: u32) -> Lane {
+        Lane {
+            partition,
+            is_led: true,
+            unacknowledged: 0,
+            moved_at: Duration::ZERO,
+            acknowledged_at: Duration::ZERO,
+            is_stuck: false,
+            silent_since: None,
+        }
+    }
+}
+
+/// What was given for the next request.
+#[derive(Clone, Copy, Debug, Default)]
+struct Request {
+    messages: usize,
+    bytes: usize,
 }
 
 /// All partitions; none while the topic's partitions are not known: then the client chooses.
 #[derive(Debug, Default)]
 pub struct Lanes {
     lanes: Vec<Lane>,
-    /// Which one was loaded last.
+    /// Which one was given something last.
     last: usize,
-    /// Messages and bytes that it was given at this time; `None` once it has left.
-    load: Option<(usize, usize)>,
+    /// What that is; `None` once it has left.
+    request: Option<Request>,
+    /// Since when somebody is stuck.
+    stuck_since: Option<Duration>,
+    /// Messages without an outcome for which the client chose, while no partition was known.
+    chosen: usize,
+    /// Since when partitions are known.
+    known_since: Option<Duration>,
     ask_at: Duration,
+    ask_wait: Duration,
 }
 
 impl Lanes {
@@ -50,9 +100,14 @@ impl Lanes {
             return Ok(());
         }
         self.ask_at = now + ASK_AGAIN;
-        let partitions = producer.partitions(topic, ASK_WAIT)?;
-        self.ask_at = now + ASK_INTERVAL;
-        self.know(&partitions);
+        let wait = self.ask_wait.clamp(ASK_WAIT, ASK_WAIT_MAX);
+        self.ask_wait = wait * 2;
+        let partitions = producer.partitions(topic, wait)?;
+        self.ask_wait = ASK_WAIT;
+        if self.stuck_since.is_none() {
+            self.ask_at = now + ASK_INTERVAL;
+        }
+        self.know(&partitions, now);
         Ok(())
     }
 
@@ -61,66 +116,173 @@ impl Lanes {
         self.ask_at = Duration::ZERO;
     }
 
-    fn know(&mut self, partitions: &[u32]) {
-        let before = std::mem::take(&mut self.lanes);
-        let underway = |partition: u32| {
-            let lane = before.iter().find(|lane| lane.partition == partition);
-            lane.map_or(0, |lane| lane.unacknowledged)
-        };
-        let lane = |&partition: &u32| Lane { partition, unacknowledged: underway(partition) };
-        self.lanes = partitions.iter().map(lane).collect();
-        self.leave();
+    /// These are there, and have a leader or not. Who has none, or is gone, stays while it has
+    /// something; and who has none while it has to show that it is back.
+    fn know(&mut self, found: &[(u32, bool)], now: Duration) {
+        let last = self.lanes.get(self.last).map(|lane| lane.partition);
+        for lane in &mut self.lanes {
+            let found = found.iter().find(|(partition, _)| *partition == lane.partition);
+            lane.is_led = found.is_some_and(|(_, is_led)| *is_led);
+            lane.silent_since = lane.silent_since.filter(|_| found.is_some());
+        }
+        let has_to_show = |lane: &Lane| lane.unacknowledged > 0 || lane.silent_since.is_some();
+        self.lanes.retain(|lane| lane.is_led || has_to_show(lane));
+        for &(partition, _) in found.iter().filter(|(_, is_led)| *is_led) {
+            if !self.lanes.iter().any(|lane| lane.partition == partition) {
+                self.lanes.push(Lane::new(partition));
+            }
+        }
+        let place = self.lanes.iter().position(|lane| Some(lane.partition) == last);
+        self.last = place.unwrap_or_default();
+        if place.is_none() {
+            self.request = None;
+        }
+        self.known_since =
+            if self.lanes.is_empty() { None } else { self.known_since.or(Some(now)) };
     }
 
-    /// Whether one more segment may be sent now.
+    /// Notes who is stuck; whether somebody is.
+    pub fn look_for_stuck(&mut self, now: Duration) -> bool {
+        for lane in &mut self.lanes {
+            let waits = now.saturating_sub(lane.moved_at) >= STUCK_AFTER;
+            lane.is_stuck = lane.unacknowledged > 0 && waits;
+            if lane.is_stuck {
+                lane.silent_since.get_or_insert(lane.moved_at);
+            }
+        }
+        let stuck = self.lanes.iter().filter(|lane| lane.is_stuck);
+        let since = stuck.map(|lane| lane.moved_at).min();
+        if since.is_some() && self.stuck_since.is_none() {
+            self.ask_at = self.ask_at.min(now);
+        }
+        self.stuck_since = since;
+        since.is_some() || self.is_chosen_stuck(now)
+    }
+
+    /// Whether it acknowledges nothing of what it has; `None`: what the client chose for.
+    pub fn is_stuck(&self, partition: Option<u32>, now: Duration) -> bool {
+        let Some(partition) = partition else { return self.is_chosen_stuck(now) };
+        self.lanes.iter().any(|lane| lane.partition == partition && lane.is_stuck)
+    }
+
+    fn is_chosen_stuck(&self, now: Duration) -> bool {
+        let is_known = |known: Duration| now.saturating_sub(known) >= STUCK_AFTER;
+        self.chosen > 0 && self.known_since.is_some_and(is_known)
+    }
+
+    /// Somebody is stuck, and others have acknowledged something since.
+    pub fn others_live(&self) -> bool {
+        let Some(since) = self.stuck_since else { return false };
+        let lives = |lane: &Lane| lane.silent_since.is_none() && lane.acknowledged_at >= since;
+        self.lanes.iter().any(lives)
+    }
+
+    /// Those that have acknowledged nothing for so long.
+    pub fn silent_for(&self, so_long: Duration, now: Duration) -> Vec<u32> {
+        let is_silent = |since: Duration| now.saturating_sub(since) >= so_long;
+        let silent = self.lanes.iter().filter(|lane| lane.silent_since.is_some_and(is_silent));
+        silent.map(|lane| lane.partition).collect()
+    }
+
+    /// Whether one more segment may be given now.
     pub fn takes(&self, alone: bool) -> bool {
         self.lanes.is_empty() || self.has_room(alone) || self.next_idle().is_some()
     }
 
     /// The partition of the next message, `None` where the client is to choose. What does not fit
     /// goes with the last one.
-    pub fn load(&mut self, bytes: usize, alone: bool) -> Option<u32> {
+    pub fn give(&mut self, bytes: usize, alone: bool, now: Duration) -> Option<u32> {
         if !self.has_room(alone)
             && let Some(idle) = self.next_idle()
         {
             self.last = idle;
-            self.load = None;
+            self.request = None;
         }
-        let lane = self.lanes.get_mut(self.last)?;
+        let Some(lane) = self.lanes.get_mut(self.last) else {
+            self.chosen += 1;
+            return None;
+        };
+        if lane.unacknowledged == 0 {
+            lane.moved_at = now;
+        }
         lane.unacknowledged += 1;
-        let (messages, loaded) = self.load.unwrap_or_default();
-        self.load = Some((messages + 1, loaded + bytes + MESSAGE_BYTES));
+        let Request { messages, bytes: given } = self.request.unwrap_or_default();
+        let bytes = given + bytes + MESSAGE_BYTES;
+        self.request = Some(Request { messages: messages + 1, bytes });
         Some(lane.partition)
     }
 
-    /// Nothing more goes with what was loaded; whether something was.
-    pub fn leave(&mut self) -> bool {
-        self.load.take().is_some()
+    /// Nothing more goes with what was given last; whether there was something.
+    pub fn end_request(&mut self) -> bool {
+        self.request.take().is_some()
     }
 
-    /// What was loaded is a whole request.
-    pub fn is_loaded(&self, alone: bool) -> bool {
-        self.load.is_some() && !self.has_room(alone)
+    /// What was given last is a whole request.
+    pub fn is_request_full(&self, alone: bool) -> bool {
+        self.request.is_some() && !self.has_room(alone)
     }
 
-    /// A message for this partition has an outcome, or was not queued.
-    pub fn unload(&mut self, partition: Option<u32>) {
-        let mut lanes = self.lanes.iter_mut();
-        if let Some(lane) = lanes.find(|lane| Some(lane.partition) == partition) {
-            lane.unacknowledged = lane.unacknowledged.saturating_sub(1);
+    /// A message for this partition was acknowledged.
+    pub fn acknowledged(&mut self, partition: Option<u32>, now: Duration) {
+        if let Some(lane) = self.take_back(partition) {
+            (lane.moved_at, lane.acknowledged_at) = (now, now);
+            (lane.is_stuck, lane.silent_since) = (false, None);
         }
     }
 
-    fn has_room(&self, alone: bool) -> bool {
-        self.load.is_some_and(|(messages, bytes)| {
-            bytes < LOAD_BYTES && (!alone || messages < LOAD_ALONE)
-        })
+    /// A message for this partition failed, or was not queued.
+    pub fn failed(&mut self, partition: Option<u32>) {
+        self.take_back(partition);
     }
 
+    fn take_back(&mut self, partition: Option<u32>) -> Option<&mut Lane> {
+        if partition.is_none() {
+            self.chosen = self.chosen.saturating_sub(1);
+        }
+        let mut lanes = self.lanes.iter_mut();
+        let lane = lanes.find(|lane| Some(lane.partition) == partition)?;
+        lane.unacknowledged = lane.unacknowledged.saturating_sub(1);
+        Some(lane)
+    }
+
+    fn has_room(&self, alone: bool) -> bool {
+        let most = if self.lanes.get(self.last).is_some_and(|lane| self.is_on_trial(lane)) {
+            1
+        } else if alone {
+            REQUEST_ALONE
+        } else {
+            usize::MAX
+        };
+        self.request.is_some_and(|given| given.bytes < REQUEST_BYTES && given.messages < most)
+    }
+
+    /// It was stuck itself and has acknowledged nothing since, or somebody is, and it has not.
+    fn is_on_trial(&self, lane: &Lane) -> bool {
+        let is_unproven = |since: Duration| lane.acknowledged_at < since;
+        lane.silent_since.is_some() || self.stuck_since.is_some_and(is_unproven)
+    }
+
+    /// The next one that has nothing. Of those on trial one at a time is tried: at once where it
+    /// was silent itself, so that its return is noticed, else where there is no other.
     fn next_idle(&self) -> Option<usize> {
         let count = self.lanes.len();
-        let mut places = (1..=count).map(|step| (self.last + step) % count);
-        places.find(|&place| self.lanes[place].unacknowledged == 0)
+        let idle = || {
+            let places = (1..=count).map(|step| (self.last + step) % count);
+            places.filter(|&place| {
+                let lane = &self.lanes[place];
+                lane.is_led && lane.unacknowledged == 0
+            })
+        };
+        let proven = || idle().find(|&place| !self.is_on_trial(&self.lanes[place]));
+        if self.lanes.iter().any(|lane| self.is_being_tried(lane)) {
+            return proven();
+        }
+        let silent = idle().find(|&place| self.lanes[place].silent_since.is_some());
+        silent.or_else(proven).or_else(|| idle().next())
+    }
+
+    fn is_being_tried(&self, lane: &Lane) -> bool {
+        self.is_on_trial(lane) && lane.unacknowledged > 0 && !lane.is_stuck
     }
 }
 
@@ -128,30 +290,40 @@ impl Lanes {
 mod tests {
     use super::*;
 
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn led(partitions: &[u32]) -> Vec<(u32, bool)> {
+        partitions.iter().map(|partition| (*partition, true)).collect()
+    }
+
     fn lanes(partitions: &[u32]) -> Lanes {
         let mut lanes = Lanes::default();
-        lanes.know(partitions);
+        lanes.know(&led(partitions), NOW);
         lanes
     }
 
+    fn give(lanes: &mut Lanes, bytes: usize, alone: bool) -> Option<u32> {
+        lanes.give(bytes, alone, NOW)
+    }
+
     fn fill(lanes: &mut Lanes) -> Option<u32> {
-        lanes.load(LOAD_BYTES, false)
+        give(lanes, REQUEST_BYTES, false)
     }
 
     #[test]
     fn without_knowledge_the_client_chooses() {
         let mut lanes = Lanes::default();
         assert!(lanes.takes(false));
-        assert_eq!(lanes.load(1, false), None);
-        lanes.unload(None);
+        assert_eq!(give(&mut lanes, 1, false), None);
+        lanes.acknowledged(None, NOW);
         assert!(lanes.takes(false));
     }
 
     #[test]
     fn what_fits_into_a_request_goes_to_one_partition_and_the_rest_to_the_next() {
         let mut lanes = lanes(&[4, 7]);
-        let first = lanes.load(LOAD_BYTES / 2, false);
-        assert_eq!(lanes.load(LOAD_BYTES / 2, false), first);
+        let first = give(&mut lanes, REQUEST_BYTES / 2, false);
+        assert_eq!(give(&mut lanes, REQUEST_BYTES / 2, false), first);
         let second = fill(&mut lanes);
         assert_ne!(second, first);
         assert!(!lanes.takes(false), "{lanes:?}");
@@ -162,22 +334,22 @@ mod tests {
     #[test]
     fn a_partition_takes_more_only_when_all_is_acknowledged() {
         let mut lanes = lanes(&[0]);
-        let (a, b) = (lanes.load(1, false), lanes.load(1, false));
+        let (a, b) = (give(&mut lanes, 1, false), give(&mut lanes, 1, false));
         assert!(lanes.takes(false));
-        lanes.leave();
+        lanes.end_request();
         assert!(!lanes.takes(false));
-        lanes.unload(a);
+        lanes.acknowledged(a, NOW);
         assert!(!lanes.takes(false));
-        lanes.unload(b);
+        lanes.failed(b);
         assert!(lanes.takes(false));
     }
 
     #[test]
     fn alone_a_request_is_a_message() {
         let mut lanes = lanes(&[0]);
-        for _ in 0..LOAD_ALONE {
+        for _ in 0..REQUEST_ALONE {
             assert!(lanes.takes(true));
-            lanes.load(1, true);
+            give(&mut lanes, 1, true);
         }
         assert!(!lanes.takes(true));
         assert!(lanes.takes(false));
@@ -187,13 +359,100 @@ mod tests {
     fn partitions_that_are_added_are_free_and_those_that_stay_remember() {
         let mut lanes = lanes(&[0]);
         assert_eq!(fill(&mut lanes), Some(0));
-        lanes.know(&[0, 1]);
+        lanes.know(&led(&[0, 1]), NOW);
         assert_eq!(fill(&mut lanes), Some(1));
         assert!(!lanes.takes(false));
-        lanes.know(&[1]);
-        lanes.unload(Some(0));
-        assert!(!lanes.takes(false));
-        lanes.unload(Some(1));
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_still_has_what_it_was_given() {
+        let mut lanes = lanes(&[0]);
+        let (a, b) = (give(&mut lanes, 1, false), give(&mut lanes, 1, false));
+        lanes.know(&led(&[]), NOW);
+        assert!(lanes.next_idle().is_none());
+        lanes.acknowledged(a, NOW);
+        lanes.know(&led(&[0]), NOW);
+        lanes.end_request();
+        assert!(!lanes.takes(false), "it has one still");
+        lanes.acknowledged(b, NOW);
+        assert_eq!(give(&mut lanes, 1, false), Some(0));
+        lanes.know(&led(&[]), NOW);
+        lanes.acknowledged(Some(0), NOW);
+        lanes.know(&led(&[]), NOW);
+        assert_eq!(give(&mut lanes, 1, false), None, "it is gone");
+    }
+
+    #[test]
+    fn what_is_given_for_a_request_stays_with_its_partition_when_others_are_added() {
+        let mut lanes = lanes(&[3, 5]);
+        let first = give(&mut lanes, 1, false);
+        lanes.know(&led(&[1, 3, 5, 7]), NOW);
+        assert_eq!(give(&mut lanes, 1, false), first);
+        assert!(lanes.end_request());
+    }
+
+    #[test]
+    fn who_is_stuck_leaves_one_message_to_each_that_may_be_as_well_and_all_to_the_living() {
+        let mut lanes = lanes(&[0, 1, 2, 3, 4]);
+        let stuck = (fill(&mut lanes), fill(&mut lanes));
+        let now = NOW + STUCK_AFTER;
+        assert!(lanes.look_for_stuck(now) && !lanes.others_live());
+        assert!(lanes.is_stuck(stuck.0, now) && lanes.is_stuck(stuck.1, now));
+        // One is tried, with one message; it is as dead.
         assert!(lanes.takes(false));
+        let tried = lanes.give(1, false, now);
+        assert!(!lanes.takes(false), "{lanes:?}");
+        let now = now + STUCK_AFTER;
+        assert!(lanes.look_for_stuck(now) && lanes.is_stuck(tried, now));
+        // The next one lives, and is given whole requests from then on, beside one that is tried.
+        let living = lanes.give(1, false, now);
+        assert!(!lanes.takes(false), "{lanes:?}");
+        lanes.acknowledged(living, now);
+        lanes.look_for_stuck(now);
+        assert!(lanes.others_live());
+        assert_eq!(lanes.give(1, false, now), living);
+        assert_eq!(lanes.give(1, false, now), living);
+        assert!(lanes.end_request());
+        let last = lanes.give(1, false, now);
+        assert!(last.is_some() && last != living && !lanes.takes(false));
+        // When all have acknowledged, nobody is on trial.
+        for partition in [stuck.0, stuck.1, tried, living, living, last] {
+            lanes.acknowledged(partition, now);
+        }
+        assert!(!lanes.look_for_stuck(now) && lanes.silent_for(Duration::ZERO, now).is_empty());
+        assert!(lanes.give(1, false, now).is_some() && lanes.takes(false));
+    }
+
+    #[test]
+    fn who_was_silent_is_tried_again_when_it_has_nothing_left_and_said_until_it_answers() {
+        let mut lanes = lanes(&[0, 1]);
+        let silent = give(&mut lanes, 1, false);
+        let now = NOW + STUCK_AFTER;
+        lanes.look_for_stuck(now);
+        lanes.failed(silent);
+        assert!(!lanes.look_for_stuck(now));
+        // It has no leader, then it has one again.
+        lanes.know(&[0, 1].map(|partition| (partition, Some(partition) != silent)), now);
+        assert_ne!(lanes.give(1, false, now), silent);
+        lanes.end_request();
+        lanes.know(&led(&[0, 1]), now);
+        assert_eq!(lanes.silent_for(STUCK_AFTER, now), Vec::from_iter(silent));
+        assert_eq!(lanes.give(1, false, now), silent);
+        assert!(!lanes.takes(false));
+        lanes.acknowledged(silent, now);
+        assert!(lanes.silent_for(Duration::ZERO, now).is_empty());
+        assert_eq!((lanes.give(1, false, now), lanes.takes(false)), (silent, true));
+    }
+
+    #[test]
+    fn what_the_client_chose_is_stuck_when_partitions_are_known_for_a_while() {
+        let mut lanes = Lanes::default();
+        assert_eq!(give(&mut lanes, 1, false), None);
+        assert!(!lanes.look_for_stuck(NOW + STUCK_AFTER), "nobody else could take it");
+        lanes.know(&led(&[0]), NOW);
+        assert!(!lanes.look_for_stuck(NOW) && lanes.look_for_stuck(NOW + STUCK_AFTER));
+        assert!(lanes.is_stuck(None, NOW + STUCK_AFTER));
+        lanes.failed(None);
+        assert!(!lanes.look_for_stuck(NOW + STUCK_AFTER));
     }
 }

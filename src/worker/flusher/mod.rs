@@ -17,6 +17,7 @@ mod held;
 mod lanes;
 mod ledger;
 mod letter;
+mod output;
 mod owned;
 mod pace;
 mod pages;
@@ -27,7 +28,6 @@ use crate::board::words::{Paused, ShardWord, WaitingFor, WorkerWord};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::producer::Producer;
-use crate::kafka::trouble::{State, Trouble};
 use crate::segment::index::DueSegment;
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
@@ -71,9 +71,6 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 /// Early flushes help only when at least one part in this many of the store's memory is ours.
 const OUR_SHARE_MIN: u64 = 4;
 
-/// Without any acknowledgement for so long, the output is said to be away.
-const ACK_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Everything a flusher has besides its shards; handed to the parts of a turn.
 struct Desk<'a> {
     config: &'a Config,
@@ -81,6 +78,10 @@ struct Desk<'a> {
     store: RedisStore,
     producer: Producer,
     lanes: Lanes,
+    /// Partitions of the output that were said to acknowledge nothing.
+    silent: Vec<u32>,
+    /// When nothing at all had been acknowledged for long.
+    away_at: Duration,
     store_backoff: Backoff,
     kafka_backoff: Backoff,
     /// The same for rejects: the dead-letter topic has troubles of its own.
@@ -102,15 +103,15 @@ impl Desk<'_> {
 
     /// Whether one more segment may go, with what is in flight.
     fn may_send(&self, flights: &Flights) -> bool {
-        let bytes = flights.bytes();
+        let bytes = flights.moving_bytes();
         let alone = self.producer.is_alone();
         bytes < IN_FLIGHT_BYTES_MAX && self.kafka_takes() && self.lanes.takes(alone)
     }
 
     /// What was handed over as one request leaves as such.
-    fn send_load(&mut self) {
+    fn send_request(&mut self) {
         // Alone, every message leaves at once anyway.
-        if self.lanes.leave() && !self.producer.is_alone() {
+        if self.lanes.end_request() && !self.producer.is_alone() {
             self.producer.send_now();
         }
     }
@@ -143,24 +144,6 @@ impl Desk<'_> {
         }
     }
 
-    /// The client cannot write, or was refused something.
-    fn trouble(&mut self, trouble: &Trouble) {
-        self.kafka_waits = true;
-        let doing = format!("{} (output)", trouble.state.name());
-        self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
-    }
-
-    /// Something was acknowledged: whatever was said to be wrong with Kafka is over.
-    fn kafka_acknowledges(&mut self) {
-        if !self.kafka_waits {
-            return;
-        }
-        self.kafka_waits = false;
-        for state in State::ALL {
-            self.troubles.works(&format!("{} (output)", state.name()));
-        }
-    }
-
     /// A message is too large by itself: remembered, so that the next try is smaller.
     fn too_large(&mut self, bytes: usize, is_letter: bool) {
         let (refused, topic) = if is_letter {
@@ -187,6 +170,8 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
             store: RedisStore::open(config)?,
             producer: Producer::open(config, berth.number)?,
             lanes: Lanes::default(),
+            silent: Vec::new(),
+            away_at: Duration::ZERO,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
             reject_backoff: Backoff::new(),
@@ -378,13 +363,18 @@ impl Flusher<'_> {
             self.round.give_back(held);
         }
         let handed = self.hand_on_rounds();
-        self.desk.send_load();
+        self.desk.send_request();
         self.is_full = matches!(handed, Ok(true));
         handed.map(drop)
     }
 
     /// Whether it ended because enough is in flight.
     fn hand_on_rounds(&mut self) -> Result<bool> {
+        // Who has a leader again is not known before it is asked for, also while all are busy; and
+        // whoever has nothing to send makes no topic by asking.
+        if self.flights.bytes() > 0 {
+            self.desk.look_at_lanes();
+        }
         while self.desk.may_send(&self.flights) {
             if self.round.is_over() && !self.begin_round(Held::due)? {
                 self.round.rest(time::monotonic());
@@ -434,7 +424,7 @@ impl Flusher<'_> {
     /// Flushes the oldest segments early while the index is over its bound, or the store is short
     /// of memory and a good part of that is ours. Where others fill the store it would not help.
     fn make_room(&mut self, now: Duration) -> Result<()> {
-        let busy = self.flights.bytes() > 0 || !self.round.is_over();
+        let busy = self.flights.moving_bytes() > 0 || !self.round.is_over();
         if busy || now.saturating_sub(self.made_room_at) < ROOM_INTERVAL {
             return Ok(());
         }
@@ -478,19 +468,6 @@ impl Flusher<'_> {
         let desk = &mut self.desk;
         landed.extend(outcomes.into_iter().filter_map(|one| flights.note(one, desk, now)));
         flight::finish(desk, &mut self.held, landed);
-    }
-
-    /// Says when the output does not move: what the client reports, and, since it waits out what
-    /// it can for minutes, that nothing is acknowledged.
-    fn look_at_kafka(&mut self, now: Duration) {
-        if let Some(trouble) = self.desk.producer.trouble() {
-            self.desk.trouble(&trouble);
-        }
-        let stuck = self.flights.stuck_for(now);
-        if stuck >= ACK_PATIENCE {
-            let why = format!("nothing was acknowledged for {} s", stuck.as_secs());
-            self.desk.trouble(&Trouble { state: State::Away, why });
-        }
     }
 
     // --- the board ---

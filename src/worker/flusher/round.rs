@@ -100,8 +100,8 @@ impl Round {
                 return held.hole(desk);
             }
             self.gone += chunks;
-            if desk.lanes.is_loaded(desk.producer.is_alone()) {
-                desk.send_load();
+            if desk.lanes.is_request_full(desk.producer.is_alone()) {
+                desk.send_request();
             }
         }
         Ok(())
@@ -212,9 +212,10 @@ fn send_message(
         .map(|(name, text)| (name.as_bytes(), Some(text.as_bytes())))
         .collect();
     let topic = desk.config.output_topic.clone();
+    let alone = desk.producer.is_alone();
     let letter = Letter {
         topic: &topic,
-        partition: desk.lanes.load(message.payload.len(), desk.producer.is_alone()),
+        partition: desk.lanes.give(message.payload.len(), alone, time::monotonic()),
         key: None,
         payload: Some(&message.payload),
         headers: &headers,
@@ -235,8 +236,8 @@ pub fn post(
     let number = flights.ticket();
     let bytes = letter.payload.map_or(0, <[u8]>::len);
     let sent = desk.producer.send(number, letter);
-    if !matches!(sent, Ok(Sent::Queued)) {
-        desk.lanes.unload(letter.partition);
+    if !is_letter && !matches!(sent, Ok(Sent::Queued)) {
+        desk.lanes.failed(letter.partition);
     }
     match sent {
         Ok(Sent::Queued) => {

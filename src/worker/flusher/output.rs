@@ -1,0 +1,79 @@
+//! Whether the output moves: its troubles are said once with what to do, and once when that is
+//! over.
+
+use super::{Desk, Flusher};
+use crate::error::Error;
+use crate::kafka::trouble::{State, Trouble};
+use std::time::Duration;
+
+/// Without any acknowledgement for so long, the output is said to be away.
+const ACK_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Desk<'_> {
+    /// The client cannot write, or was refused something.
+    pub fn trouble(&mut self, trouble: &Trouble) {
+        self.kafka_waits = true;
+        let doing = format!("{} (output)", trouble.state.name());
+        self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
+    }
+
+    /// Something was acknowledged: whatever was said to be wrong with Kafka is over.
+    pub fn kafka_acknowledges(&mut self) {
+        if !self.kafka_waits {
+            return;
+        }
+        self.kafka_waits = false;
+        for state in State::ALL {
+            self.troubles.works(&format!("{} (output)", state.name()));
+        }
+    }
+
+    /// Says which partitions acknowledge nothing though others do. After an outage of all each may
+    /// take a while to come back.
+    fn tell_silent(&mut self, now: Duration) {
+        let silent = self.lanes.silent_for(ACK_PATIENCE, now);
+        let (silent_still, over): (Vec<u32>, Vec<u32>) =
+            self.silent.iter().partition(|partition| silent.contains(partition));
+        self.silent = silent_still;
+        for partition in over {
+            self.troubles.works(&silent_partition(partition));
+        }
+        if now < self.away_at + ACK_PATIENCE {
+            return;
+        }
+        for partition in &silent {
+            let why = "what it was given waits up to message.timeout.ms, and others get the rest; \
+                       look at its leader and replicas";
+            self.troubles.warn(&silent_partition(*partition), &Error::temporary(why));
+        }
+        self.silent = silent;
+    }
+}
+
+impl Flusher<'_> {
+    /// Says when the output does not move: what the client reports, and, since it waits out what
+    /// it can for minutes, that nothing is acknowledged.
+    pub(super) fn look_at_kafka(&mut self, now: Duration) {
+        if let Some(trouble) = self.desk.producer.trouble() {
+            self.desk.trouble(&trouble);
+        }
+        if self.desk.lanes.look_for_stuck(now) {
+            let lanes = &self.desk.lanes;
+            self.flights.note_stuck(|partition| lanes.is_stuck(partition, now));
+        } else {
+            self.flights.none_stuck();
+        }
+        let stuck = self.flights.stuck_for(now);
+        if stuck < ACK_PATIENCE || self.desk.lanes.others_live() {
+            return self.desk.tell_silent(now);
+        }
+        self.desk.away_at = now;
+        let why = format!("nothing was acknowledged for {} s", stuck.as_secs());
+        self.desk.trouble(&Trouble { state: State::Away, why });
+    }
+}
+
+/// What is said of a partition of the output, and once to work again.
+fn silent_partition(partition: u32) -> String {
+    format!("partition {partition} of the output acknowledges nothing")
+}
