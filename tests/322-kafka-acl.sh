@@ -90,3 +90,13 @@ wait_until 120 all_out "$TMP/in"
 stop_spanbufd
 says 'authoriz\|denied\|Kafka refuses us' && fail "something is not allowed"
 check "$TMP/in"
+
+# A wrong password is no matter of rights.
+sed -i 's/hunter2/hunter3/' "$TMP/conf"
+BOOTSTRAP=$SASL
+start_spanbufd --config "$TMP/conf"
+for side in input output; do
+    wait_until 30 says "Kafka does not let us in ($side): .*check .* sasl.password"
+done
+says 'Kafka refuses us' && fail "rights are blamed"
+NO_AUDIT=1 stop_spanbufd

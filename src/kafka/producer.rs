@@ -98,9 +98,11 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
-        if !Trouble::is_about_one_broker(code) {
-            let trouble = Trouble::new(code, reason);
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        let mut last = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is wrong with each broker leaves all of them down: that says less.
+        let says_less = code == Some(RDKafkaErrorCode::AllBrokersDown) && last.is_some();
+        if !says_less && !Trouble::is_about_one_broker(code) {
+            *last = Some(Trouble::new(code, reason));
         }
     }
 }

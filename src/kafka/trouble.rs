@@ -13,6 +13,8 @@ pub enum State {
     Away,
     /// A broker refuses us.
     Denied,
+    /// No broker believes who we are, or we do not believe it.
+    LockedOut,
     /// The topic is not there.
     NoTopic,
     /// This process did not run for longer than the group waits.
@@ -55,14 +57,22 @@ impl From<Trouble> for Error {
 }
 
 impl State {
-    pub const ALL: [State; 6] =
-        [State::Away, State::Denied, State::NoTopic, State::Overslept, State::Unable, State::Other];
+    pub const ALL: [State; 7] = [
+        State::Away,
+        State::Denied,
+        State::LockedOut,
+        State::NoTopic,
+        State::Overslept,
+        State::Unable,
+        State::Other,
+    ];
 
     /// What stands in front: "Kafka is away".
     pub fn name(self) -> &'static str {
         match self {
             State::Away => "Kafka is away",
             State::Denied => "Kafka refuses us",
+            State::LockedOut => "Kafka does not let us in",
             State::NoTopic => "a topic is missing",
             State::Overslept => "this process did not run for longer than max.poll.interval.ms",
             State::Unable => "Kafka cannot do it now",
@@ -74,6 +84,9 @@ impl State {
         match self {
             State::Away => "check the brokers, the network and bootstrap-servers; we go on trying",
             State::Denied => "grant READ on input topic and group, WRITE on the others; we try on",
+            State::LockedOut => {
+                "check security.protocol, sasl.username, sasl.password and certificates; we try on"
+            }
             State::NoTopic => "create it; it is seen within topic.metadata.refresh.interval.ms",
             State::Overslept => "its partitions went to others, and it joins the group again",
             State::Unable => "look at the replicas of its partitions; we go on trying",
@@ -95,10 +108,15 @@ fn state_of(code: Option<Code>) -> State {
         Some(
             Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::SaslAuthenticationFailed
-            | Code::Authentication,
+            | Code::ClusterAuthorizationFailed,
         ) => State::Denied,
+        Some(
+            Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+            | Code::SSL,
+        ) => State::LockedOut,
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
             State::NoTopic
         }
@@ -117,6 +135,8 @@ mod tests {
         for (code, name) in [
             (Some(Code::AllBrokersDown), "Kafka is away"),
             (Some(Code::TopicAuthorizationFailed), "Kafka refuses us"),
+            (Some(Code::Authentication), "Kafka does not let us in"),
+            (Some(Code::SSL), "Kafka does not let us in"),
             (Some(Code::UnknownTopicOrPartition), "a topic is missing"),
             (Some(Code::NotEnoughReplicas), "Kafka cannot do it now"),
             (None, "Kafka"),

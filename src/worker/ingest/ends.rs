@@ -153,7 +153,7 @@ impl Desk<'_> {
             return;
         }
         self.take_ends(consumer);
-        let refused = self.is_said(&[State::NoTopic, State::Denied]);
+        let refused = self.is_said(&[State::NoTopic, State::Denied, State::LockedOut]);
         if refused || now < self.ends.look_at || !self.kafka_backoff.is_over(now) {
             return;
         }
