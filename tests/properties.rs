@@ -335,7 +335,7 @@ fn a_carry_takes_over_what_is_left_of_a_sparse_batch() {
     for due in index.due(EventMs(10_000), 99, u64::MAX) {
         index.settle(&due.chunks);
     }
-    assert_eq!(index.sparse(u64::MAX), vec![made.header.id]);
+    assert_eq!(index.sparse(u64::MAX, 9).batches, vec![made.header.id]);
     let (live, _) = index.live(made.header.id).unwrap();
     let head = &made.header.chunks[live[0].ordinal as usize];
     let at = live[0].block.at as usize;

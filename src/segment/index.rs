@@ -17,6 +17,7 @@ use super::batch::Header;
 use super::offset_map::OffsetMap;
 use super::{BatchId, EventMs, IdKey, Offset, TraceKey};
 use batches::Batches;
+pub use batches::Sparse;
 use sets::{Arrival, Sets};
 
 /// The limits that decide when a segment is due. All in ms of event time, or bytes.
@@ -355,9 +356,10 @@ impl Index {
     }
 
     /// Batches worth cleaning: those of which the least is left, until the stored bytes
-    /// are under twice the live ones; none with a chunk in flight. At most `max_bytes` live.
-    pub fn sparse(&self, max_bytes: u64) -> Vec<BatchId> {
-        self.batches.sparse(max_bytes)
+    /// are under twice the live ones; none with a chunk in flight. At most `max_batches`, and
+    /// `max_bytes` live; one batch may pass that.
+    pub fn sparse(&self, max_bytes: u64, max_batches: usize) -> Sparse {
+        self.batches.sparse(max_bytes, max_batches)
     }
 
     /// Live chunks and marks of a batch, for cleaning.

@@ -145,7 +145,12 @@ fn glance(index: &Index) {
     for _ in 0..GLANCES {
         let index = std::hint::black_box(index);
         let sums = (index.marked_batches(), index.stored_bytes(), index.bytes());
-        std::hint::black_box((index.sparse(1 << 20), sums, index.floor_ms(), index.next_due()));
+        std::hint::black_box((
+            index.sparse(1 << 20, 100),
+            sums,
+            index.floor_ms(),
+            index.next_due(),
+        ));
     }
 }
 

@@ -440,7 +440,7 @@ impl World {
     fn plan(&mut self, flusher: &Flusher) -> Answer<(Clean, Vec<ChunkRef>)> {
         let mut from = Vec::new();
         let mut chunks = Vec::new();
-        for batch in flusher.index.sparse(1 << 20) {
+        for batch in flusher.index.sparse(1 << 20, 100).batches {
             let (live, marks) = flusher.index.live(batch)?;
             let listed = Listed { id: batch, header_bytes: marks.header_bytes, first: Offset(0) };
             from.push((listed, marks.marks));

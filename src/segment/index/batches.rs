@@ -64,6 +64,14 @@ pub struct Batches {
     offsets_held: u64,
 }
 
+/// Batches worth cleaning together.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sparse {
+    pub batches: Vec<BatchId>,
+    /// There are more than may be cleaned at a time.
+    pub more: bool,
+}
+
 /// Sums over the live batches: asked for every second, whatever the number of batches.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Totals {
@@ -347,29 +355,32 @@ impl Batches {
             + self.offsets_held * SPAN_BYTES
     }
 
-    pub fn sparse(&self, max_bytes: u64) -> Vec<BatchId> {
+    pub fn sparse(&self, max_bytes: u64, max_batches: usize) -> Sparse {
         debug_assert_eq!(self.totals, Totals::of(self.batches.values()));
         let Totals { mut stored, wanted, .. } = self.totals;
+        let mut found = Sparse::default();
         if stored < 2 * wanted {
-            return Vec::new();
+            return found;
         }
         let mut order: Vec<_> =
             self.batches.iter().filter(|(_, live)| live.in_flight == 0).collect();
         order
             .sort_by_key(|(id, live)| (live.live_stored() * 1000 / live.stored_bytes.max(1), **id));
-        let (mut chosen, mut moving) = (Vec::new(), 0);
+        let mut moving = 0;
         for (id, live) in order {
             if stored < 2 * wanted || live.live_bytes == live.raw_bytes {
                 break;
             }
-            if moving + live.live_bytes > max_bytes {
+            let fits = found.batches.is_empty() || moving + live.live_bytes <= max_bytes;
+            if !fits || found.batches.len() >= max_batches {
+                found.more = true;
                 continue;
             }
             moving += live.live_bytes;
             stored -= live.stored_bytes - live.live_stored();
-            chosen.push(*id);
+            found.batches.push(*id);
         }
-        chosen
+        found
     }
 
     pub fn live(&self, batch: BatchId) -> Option<(Vec<ChunkRef>, BatchMarks)> {
@@ -399,5 +410,47 @@ impl Batches {
         }
         from.iter().for_each(|batch| self.forget(*batch));
         self.keep(carry.id, live);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::batch::{self, Compression, Place};
+    use crate::segment::chunk::{Draft, RejectBody};
+
+    /// Adds a batch of five chunks of some 100 bytes, of which all but one are settled.
+    fn add_sparse(batches: &mut Batches, id: u128) {
+        let mut draft = Draft::new(1000);
+        for offset in 0..5 {
+            let reject = RejectBody {
+                offset: Offset(offset),
+                timestamp_ms: None,
+                reason: "",
+                payload: Some(&[7; 90]),
+                key: None,
+                headers: Vec::new(),
+            };
+            draft.reject(&reject, EventMs(1));
+        }
+        let (id, start, next) = (BatchId(id), Offset(0), Offset(5));
+        let place = Place { id, previous: None, start, next, clock: EventMs(1) };
+        let packed = batch::pack(&mut draft, place, Compression::None);
+        let placed = batches.add(&packed.header, packed.header_bytes, Marks::default());
+        let settled: Vec<u32> = placed.iter().skip(1).map(|&(_, id)| id).collect();
+        batches.settle(&settled);
+    }
+
+    #[test]
+    fn a_batch_that_is_larger_than_the_bound_is_cleaned_alone() {
+        let mut batches = Batches::default();
+        assert_eq!(batches.sparse(1, 9), Sparse::default());
+        add_sparse(&mut batches, 1);
+        let alone = |id, more| Sparse { batches: vec![BatchId(id)], more };
+        assert_eq!(batches.sparse(1, 9), alone(1, false));
+        add_sparse(&mut batches, 2);
+        assert_eq!(batches.sparse(1, 9), alone(1, true));
+        assert_eq!(batches.sparse(1 << 20, 1), alone(1, true));
+        assert_eq!(batches.sparse(1 << 20, 9).batches.len(), 2);
     }
 }

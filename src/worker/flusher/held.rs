@@ -15,7 +15,7 @@ use super::{Desk, clock};
 use crate::board::words::ShardWord;
 use crate::error::{Error, Result};
 use crate::segment::batch::Header;
-use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
+use crate::segment::index::{ChunkRef, DueSegment, Index, Reason, Sparse};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, Offset, ShardId};
 use crate::store::books::Settled;
@@ -31,7 +31,11 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often sparse batches are looked for.
 const CLEAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Raw bytes that one cleaning moves at most.
+/// The same where one cleaning was not enough: one that is not done as fast as batches come, and
+/// leaves the flusher time for its other shards.
+const CLEAN_MORE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Raw bytes that one cleaning moves at most (one batch may pass it).
 const CLEAN_BYTES_MAX: u64 = 4 << 20;
 
 /// Batches that one cleaning removes at most.
@@ -461,10 +465,13 @@ impl Held {
         }
         self.cleaned_at = now;
         let Some(owned) = &mut self.owned else { return Ok(()) };
-        let mut sparse = owned.index.sparse(CLEAN_BYTES_MAX);
-        sparse.truncate(CLEAN_BATCHES_MAX);
+        let Sparse { batches: sparse, more } =
+            owned.index.sparse(CLEAN_BYTES_MAX, CLEAN_BATCHES_MAX);
         if sparse.is_empty() {
             return Ok(());
+        }
+        if more {
+            self.cleaned_at = now.saturating_sub(CLEAN_INTERVAL - CLEAN_MORE_INTERVAL);
         }
         let Some(carry) = Carry::plan(&owned.index, &sparse) else { return Ok(()) };
         let Some(batch) = carry.pack(desk, self.shard, &owned.index)? else {
