@@ -128,14 +128,27 @@ impl Held {
         // server that was not looked at, which may have gone back in time. Where it is ahead of the
         // index, the chain is followed first: ingest may have read again past where we stand.
         let looked = desk.store.connection().is_some_and(|on| Some(on) == self.looked_on);
-        let is_late = now.saturating_sub(self.looked_at) >= LOOK_INTERVAL;
         let mut is_ahead = false;
-        if position.is_none() || is_late || !looked {
+        if position.is_none() || !looked {
             is_ahead = self.compare(desk)?;
-            self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL / 4));
             self.looked_on = desk.store.connection();
         }
-        if is_ahead || self.is_behind(desk) { self.index_new(desk) } else { Ok(()) }
+        if is_ahead || self.is_behind(desk) {
+            self.index_new(desk)?;
+        }
+        if now.saturating_sub(self.looked_at) < LOOK_INTERVAL {
+            return Ok(());
+        }
+        self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL / 4));
+        self.look_closely(desk)
+    }
+
+    /// Compares the numbers of batches as well, which says something only where the store knows all
+    /// that is settled and the index all that is appended. In a busy shard that is never so by
+    /// chance.
+    fn look_closely(&mut self, desk: &mut Desk<'_>) -> Result<()> {
+        self.settle(desk)?;
+        if self.compare(desk)? { self.index_new(desk) } else { Ok(()) }
     }
 
     fn board_position(&self, desk: &Desk<'_>) -> Option<Offset> {
