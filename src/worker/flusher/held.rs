@@ -4,7 +4,8 @@
 //! is there is not whole, the life is dropped (fenced by the epoch), and ingest, finding no
 //! position, begins a new one at the floor.
 
-use super::carry::Carry;
+mod clean;
+
 use super::claim::Claim;
 use super::headers::{header_pages, read_header};
 use super::ledger::Ledger;
@@ -15,31 +16,19 @@ use super::{Desk, clock};
 use crate::board::words::ShardWord;
 use crate::error::{Error, Result};
 use crate::segment::batch::Header;
-use crate::segment::index::{ChunkRef, DueSegment, Index, Reason, Sparse};
+use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, Offset, ShardId};
 use crate::store::books::Settled;
-use crate::store::{Clean, Epoch, Fenced, Store, Taken};
+use crate::store::{Epoch, Fenced, Store, Taken};
 use crate::sys::{random, time};
 use crate::worker::{Alone, phase};
+use clean::CLEAN_INTERVAL;
 use std::time::Duration;
 
 /// How often the store's state is compared with the index, at least, also when nothing moves. The
 /// times differ: what all have waited for at once must not leave them in step.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often sparse batches are looked for.
-const CLEAN_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The same where one cleaning was not enough: one that is not done as fast as batches come, and
-/// leaves the flusher time for its other shards.
-const CLEAN_MORE_INTERVAL: Duration = Duration::from_millis(200);
-
-/// Raw bytes that one cleaning moves at most (one batch may pass it).
-const CLEAN_BYTES_MAX: u64 = 4 << 20;
-
-/// Batches that one cleaning removes at most.
-const CLEAN_BATCHES_MAX: usize = 100;
 
 /// Batches whose time to live is renewed in one round trip.
 const RENEWED_PER_PAGE: usize = 10_000;
@@ -467,48 +456,6 @@ impl Held {
     fn lose_or_wait(&mut self, desk: &mut Desk<'_>) -> Result<()> {
         self.compare(desk)?;
         self.lose();
-        Ok(())
-    }
-
-    /// Rewrites batches of which little is left, so that a few long-open traces do not keep
-    /// everybody's bytes in the store.
-    pub fn clean(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
-        if now.saturating_sub(self.cleaned_at) < CLEAN_INTERVAL || self.has_unsettled() {
-            return Ok(());
-        }
-        self.cleaned_at = now;
-        let Some(owned) = &mut self.owned else { return Ok(()) };
-        let Sparse { batches: sparse, more } =
-            owned.index.sparse(CLEAN_BYTES_MAX, CLEAN_BATCHES_MAX);
-        if sparse.is_empty() {
-            return Ok(());
-        }
-        if more {
-            self.cleaned_at = now.saturating_sub(CLEAN_INTERVAL - CLEAN_MORE_INTERVAL);
-        }
-        let Some(carry) = Carry::plan(&owned.index, &sparse) else { return Ok(()) };
-        let Some(batch) = carry.pack(desk, self.shard, &owned.index)? else {
-            log::warn!("shard {}: a batch that was to be cleaned is not whole", self.shard);
-            return self.hole(desk);
-        };
-        let header = batch.header.clone();
-        let header_bytes = batch.header_bytes;
-        let from = carry.from;
-        let clean = Clean { shard: self.shard, epoch: owned.epoch, from, carry: batch };
-        let cleaned = desk.store.clean(&clean);
-        if cleaned.is_err() {
-            // It may have been done: compared before anything is fetched by the old index.
-            self.looked_at = Duration::ZERO;
-        }
-        match cleaned? {
-            Fenced::Done => {
-                owned.index.moved(&sparse, &header, header_bytes, &carry.chunks);
-                if let Some(slot) = desk.berth.board.shard(self.shard) {
-                    slot.add(ShardWord::Cleaned, sparse.len() as u64);
-                }
-            }
-            Fenced::Refused => self.lose_or_wait(desk)?,
-        }
         Ok(())
     }
 
