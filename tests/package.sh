@@ -34,7 +34,8 @@ for feature in 'Position Independent Executable' 'Read-only relocations' 'Immedi
     'Stack protected' 'Fortify Source functions'; do
     hardening-check "$binary" 2>&1 | grep -q "^ $feature: yes" || fail "hardening: $feature"
 done
-echo "ok   hardening: PIE, RELRO, BIND_NOW, stack protector, fortify"
+SPANBUFD=$binary sh tests/512-hardening.sh || fail "tests/512-hardening.sh"
+echo "ok   hardening: PIE, RELRO, BIND_NOW, stack protector, fortify; its own timed waits"
 
 if strings -a "$binary" | grep -F -e "$HOME/.cargo" -e "$PWD" >"$WORK/paths"; then
     fail "paths of this machine: $(head -n 3 "$WORK/paths")"
