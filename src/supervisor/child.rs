@@ -167,9 +167,12 @@ impl Child {
         self.slot(board).set(WorkerWord::State, WorkerState::Killed as u64);
     }
 
-    /// Lets the worker know how long it may take to leave.
+    /// Lets the worker know how long it may take to leave: no longer than it was told before.
     pub fn leaves_within(&self, board: &Board, now: Duration, within: Duration) {
-        self.slot(board).set(WorkerWord::LeaveBy, (now + within).as_millis() as u64);
+        let slot = self.slot(board);
+        let by = (now + within).as_millis() as u64;
+        let earlier = Some(slot.get(WorkerWord::LeaveBy)).filter(|before| (1..by).contains(before));
+        slot.set(WorkerWord::LeaveBy, earlier.unwrap_or(by));
     }
 
     /// Asks the worker to leave in order, and lets it know how long it may take.

@@ -58,11 +58,17 @@ impl<'a> Berth<'a> {
 
     /// What is left, for one who was asked to stop, until the supervisor kills. Somebody else may
     /// have asked, who kills nobody.
-    pub fn time_to_leave(&self, config: &Config) -> Duration {
+    fn time_to_leave(&self, config: &Config) -> Duration {
         match self.slot().get(WorkerWord::LeaveBy) {
             0 => config.shutdown_timeout.min(config.rebalance_timeout),
             by => Duration::from_millis(by).saturating_sub(time::monotonic()),
         }
+    }
+
+    /// When this share of that time is over (monotonic). The earliest answer counts: who leaves for
+    /// a reload has less time when the daemon stops meanwhile.
+    pub fn leave_by(&self, config: &Config, share: f64) -> Duration {
+        time::monotonic() + self.time_to_leave(config).mul_f64(share)
     }
 
     /// The loop turned. Once a turn, work or no work (P3).

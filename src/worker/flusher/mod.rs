@@ -235,10 +235,10 @@ impl Flusher<'_> {
     /// The ordered end: what is in flight lands and is settled. Servers that do not answer are not
     /// waited for longer than the supervisor waits for us.
     fn leave(&mut self) -> Result<()> {
-        let within = self.desk.berth.time_to_leave(self.desk.config).mul_f64(LEAVING_SHARE);
-        let until = time::monotonic() + within;
-        self.desk.store.end_by(until);
+        let mut until = Duration::MAX;
         loop {
+            until = until.min(self.desk.berth.leave_by(self.desk.config, LEAVING_SHARE));
+            self.desk.store.end_by(until);
             self.turn()?;
             if self.held.is_empty() {
                 return Ok(());

@@ -186,13 +186,19 @@ impl<'a> Desk<'a> {
     /// group, and the group would wait for it until its session times out.
     pub fn stop(&mut self) {
         self.stopping = true;
-        let (now, within) = (time::monotonic(), self.berth.time_to_leave(self.config));
-        self.leave_by = now + within.mul_f64(LEAVING_SHARE);
-        self.gone_by = Some(now + within.mul_f64(GONE_SHARE));
-        self.store.end_by(self.leave_by);
+        self.leave_by = Duration::MAX;
+        self.hasten();
         for shard in self.shards.values_mut() {
             shard.phase = Phase::Leaving;
         }
+    }
+
+    /// Looks by when all has to be over: perhaps sooner than it was said at first.
+    pub fn hasten(&mut self) {
+        self.leave_by = self.leave_by.min(self.berth.leave_by(self.config, LEAVING_SHARE));
+        let gone_by = self.berth.leave_by(self.config, GONE_SHARE);
+        self.gone_by = Some(self.gone_by.map_or(gone_by, |before| before.min(gone_by)));
+        self.store.end_by(self.leave_by);
     }
 
     /// How long saying good-bye may take, `most` at most.

@@ -132,6 +132,7 @@ fn handle(consumer: &Consumer, desk: &mut Desk<'_>, event: Event<'_>) -> Result<
 fn leave(consumer: &Consumer, desk: &mut Desk<'_>) -> Result<()> {
     desk.stop();
     while desk.has_shards() {
+        desk.hasten();
         turn(consumer, desk)?;
     }
     Ok(())
