@@ -117,7 +117,7 @@ words! {
     Frozen "frozen" "flag" Ingest gauge "1 while its clock stands still";
     Position "position" "offset" Ingest gauge "next offset to append, plus one";
     Committed "committed" "offset" Ingest gauge "committed floor, plus one";
-    HighWatermark "high_watermark" "offset" Ingest gauge "end of the partition, plus one";
+    HighWatermark "high_watermark" "offset" Ingest gauge "end of what there is to read, plus one";
     Paused "paused" "reason" Ingest gauge
         "0 flowing, 1 starting, 2 waits for Redis, 3 no holder, 4 backpressure, 5 memory";
     PausedMs "paused_since" "ms" Ingest gauge "monotonic time since which it is not read, 0 it is";

@@ -255,6 +255,7 @@ impl Desk<'_> {
         self.answered_for(id);
         let Some(shard) = self.shards.get_mut(&id) else { return };
         shard.note_end(end, asked, now);
+        let end = shard.tail.readable_end(shard.next, end);
         self.slot(id).set_offset(ShardWord::HighWatermark, Some(end));
     }
 

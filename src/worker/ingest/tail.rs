@@ -41,6 +41,8 @@ pub struct Tail {
     quiet: u32,
     /// The shard was not read before this, or from elsewhere.
     since: Duration,
+    /// Between the first and the second there is no message: whatever happens, that stays so.
+    empty: Option<(Offset, Offset)>,
 }
 
 impl Tail {
@@ -57,7 +59,7 @@ impl Tail {
     /// The shard is not read for a while, or from elsewhere: what was said until `now`, and the
     /// answers to what was asked, are past.
     pub fn leave(&mut self, now: Duration) {
-        *self = Tail { quiet: self.quiet, since: now, ..Tail::default() };
+        *self = Tail { quiet: self.quiet, since: now, empty: self.empty, ..Tail::default() };
     }
 
     /// The partition ends at `end`, by the answer to what was asked at `asked`, and all messages
@@ -67,6 +69,9 @@ impl Tail {
             return Verdict::Unknown;
         }
         let read = self.read(next);
+        if read > next {
+            self.empty = Some((next, read));
+        }
         let before = self.last.replace(Look { read, end, asked });
         let then = match before {
             _ if read >= end => Some(asked),
@@ -92,6 +97,15 @@ impl Tail {
             self.quiet = QUIET_MAX / 2;
         }
         if asks { Verdict::AskClient } else { Verdict::Unknown }
+    }
+
+    /// Up to where there is something to be read, of a partition that ends at `end`: markers and
+    /// aborted transactions are nothing, once the client has passed over them.
+    pub fn readable_end(&self, next: Offset, end: Offset) -> Offset {
+        match self.empty {
+            Some((from, to)) if from == next && to >= end => next,
+            _ => end,
+        }
     }
 }
 
@@ -154,6 +168,21 @@ mod tests {
         // Refused, and sought again: the client has yet to say it.
         tail.leave(NOW);
         assert_eq!(look(&mut tail, 7, 8), Verdict::Unknown);
+    }
+
+    #[test]
+    fn nothing_is_left_to_be_read_of_a_partition_that_ends_in_a_marker() {
+        let mut tail = Tail::default();
+        let end = |tail: &Tail, next, end| tail.readable_end(Offset(next), Offset(end)).0;
+        look(&mut tail, 7, 8);
+        assert_eq!(end(&tail, 7, 8), 8, "nobody has said that it is a marker");
+        tail.reached(Offset(8));
+        look(&mut tail, 7, 8);
+        assert_eq!(end(&tail, 7, 8), 7);
+        assert_eq!(end(&tail, 7, 9), 9, "something has come");
+        // Paused, it is as well known.
+        tail.leave(NOW);
+        assert_eq!((end(&tail, 7, 8), end(&tail, 3, 8)), (7, 8));
     }
 
     #[test]
