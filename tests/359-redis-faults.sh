@@ -62,6 +62,27 @@ maxclients_on() {
     printf 'config set maxclients 1\nclient kill type normal skipme yes\n' >&8
 }
 maxclients_off() { echo 'config set maxclients 1000' >&8; exec 8>&-; }
+# Something listens, accepts nobody, and has no more room for who waits.
+backlog_on() {
+    mv "$REDIS_SOCKET" "$TMP/redis.away"
+    python3 -c '
+import socket, sys, time
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen(0)
+waits = socket.socket(socket.AF_UNIX)
+waits.connect(sys.argv[1])
+time.sleep(3600)' "$REDIS_SOCKET" &
+    LISTENER=$!
+    started "$LISTENER"
+    wait_until 10 test -S "$REDIS_SOCKET"
+    redis-cli -s "$TMP/redis.away" client kill type normal skipme yes >/dev/null
+}
+backlog_off() {
+    kill "$LISTENER"
+    wait "$LISTENER" 2>/dev/null || true
+    mv "$TMP/redis.away" "$REDIS_SOCKET"
+}
 # Longer than a call may take.
 pause_on() { redis_cli client pause 7000 all >/dev/null; }
 pause_off() { :; }
@@ -106,6 +127,7 @@ row noperm "NOPERM.*needs .*$(sed -n 's/^ACL SETUSER spanbufd .*\* //p' "$ROOT/m
 row bulk 'cannot .*proto-max-bulk-len'
 # Refused with a word, or cut off without one.
 row maxclients 'maxclients'
+row backlog 'cannot connect to .*timed out'
 row pause 'cannot read from .*go on trying'
 
 # Scripts that are gone are loaded again without a word.

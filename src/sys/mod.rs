@@ -6,6 +6,7 @@
 
 pub mod commit;
 pub mod cond;
+pub mod connect;
 pub mod ends;
 pub mod headers;
 pub mod lock;

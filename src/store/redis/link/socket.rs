@@ -3,7 +3,7 @@
 //! The crate's own connection bounds each system call and not their sum: a server, or a network,
 //! that lets a byte through now and then would hold a worker for as long as it likes.
 
-use crate::sys::time;
+use crate::sys::{connect, time};
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisResult, Value, cmd};
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -62,7 +62,7 @@ impl Socket {
 impl Stream {
     fn open(address: &ConnectionAddr, deadline: Duration) -> io::Result<Stream> {
         match address {
-            ConnectionAddr::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+            ConnectionAddr::Unix(path) => connect::unix(path, left(deadline)?).map(Stream::Unix),
             ConnectionAddr::Tcp(host, port) => tcp(host, *port, deadline).map(Stream::Tcp),
             _ => Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not supported")),
         }
