@@ -4,12 +4,14 @@
 //! broken connection drops the connection, because what came next on it would be the answer to
 //! something else.
 
+mod lookup;
 mod socket;
 
 use super::parse;
 use crate::config::{Config, secret};
 use crate::error::{Error, Result};
 use crate::sys::{process, time};
+use lookup::{LOOK_UP, Lookup};
 use redis::{Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, Value};
 use socket::Socket;
 use std::path::PathBuf;
@@ -75,6 +77,7 @@ pub struct Link {
     password_file: Option<PathBuf>,
     /// For messages, without a password.
     pub address: String,
+    lookup: Lookup,
     connection: Option<Socket>,
     /// Counts connections, so that a caller notices a new one.
     pub connections: u64,
@@ -102,6 +105,7 @@ impl Link {
             info,
             password_file,
             address,
+            lookup: Lookup::default(),
             connection: None,
             connections: 0,
             call_max: CALL_MAX.min(config.max_unhealthy / CALLS_PER_BEAT),
@@ -143,7 +147,8 @@ impl Link {
             return Ok(());
         }
         let deadline = self.deadline.min(time::monotonic() + CONNECT_MAX);
-        match Socket::open(&self.info()?, deadline) {
+        let info = self.info()?;
+        match Socket::open(&info, &mut self.lookup, deadline) {
             Ok(connection) => {
                 self.connection = Some(connection);
                 self.connections += 1;
@@ -216,8 +221,11 @@ impl Link {
 
     fn unreached(&self, why: &redis::RedisError) -> Error {
         // One client too many is cut off without a word.
-        let remedy = process::out_of_files()
-            .unwrap_or("see that it runs, and that its maxclients is not reached");
+        let remedy = process::out_of_files().unwrap_or(if why.to_string().contains(LOOK_UP) {
+            "check the host in redis-url, and the name servers (resolv.conf(5))"
+        } else {
+            "see that it runs, and that its maxclients is not reached"
+        });
         Error::temporary(format!("cannot {CONNECT} {}: {why}; {remedy}", self.address))
     }
 }

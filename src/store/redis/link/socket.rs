@@ -3,10 +3,11 @@
 //! The crate's own connection bounds each system call and not their sum: a server, or a network,
 //! that lets a byte through now and then would hold a worker for as long as it likes.
 
+use super::lookup::Lookup;
 use crate::sys::{connect, time};
 use redis::{Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisResult, Value, cmd};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -22,8 +23,12 @@ pub struct Socket {
 
 impl Socket {
     /// Connects, and says who we are where a password is set. All deadlines are monotonic times.
-    pub fn open(info: &ConnectionInfo, deadline: Duration) -> RedisResult<Socket> {
-        let stream = Stream::open(info.addr(), deadline)?;
+    pub fn open(
+        info: &ConnectionInfo,
+        lookup: &mut Lookup,
+        deadline: Duration,
+    ) -> RedisResult<Socket> {
+        let stream = Stream::open(info.addr(), lookup, deadline)?;
         let mut socket = Socket { stream, parser: Parser::new() };
         let settings = info.redis_settings();
         if let Some(password) = settings.password() {
@@ -60,20 +65,27 @@ impl Socket {
 }
 
 impl Stream {
-    fn open(address: &ConnectionAddr, deadline: Duration) -> io::Result<Stream> {
+    fn open(
+        address: &ConnectionAddr,
+        lookup: &mut Lookup,
+        deadline: Duration,
+    ) -> io::Result<Stream> {
         match address {
             ConnectionAddr::Unix(path) => connect::unix(path, left(deadline)?).map(Stream::Unix),
-            ConnectionAddr::Tcp(host, port) => tcp(host, *port, deadline).map(Stream::Tcp),
+            ConnectionAddr::Tcp(host, port) => {
+                let addresses = lookup.addresses(host, *port, left(deadline)?)?;
+                tcp(&addresses, deadline).map(Stream::Tcp)
+            }
             _ => Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not supported")),
         }
     }
 }
 
-/// To the first address of the host that answers.
-fn tcp(host: &str, port: u16, deadline: Duration) -> io::Result<TcpStream> {
+/// To the first address of the host that answers; one that is silent has its share of the time.
+fn tcp(addresses: &[SocketAddr], deadline: Duration) -> io::Result<TcpStream> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, left(deadline)?) {
+    for (address, untried) in addresses.iter().zip((1..=addresses.len() as u32).rev()) {
+        match TcpStream::connect_timeout(address, left(deadline)? / untried) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
@@ -160,7 +172,8 @@ mod tests {
         let url = format!("redis+unix://{}", path.display());
         let Ok(info) = url.as_str().into_connection_info() else { panic!("no url") };
         let deadline = time::monotonic() + Duration::from_secs(5);
-        let Ok(mut socket) = Socket::open(&info, deadline) else { panic!("not connected") };
+        let opened = Socket::open(&info, &mut Lookup::default(), deadline);
+        let Ok(mut socket) = opened else { panic!("not connected") };
         let _ = std::fs::remove_file(&path);
         test(&mut socket);
     }

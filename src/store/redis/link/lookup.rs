@@ -1,0 +1,79 @@
+//! The addresses of a host, asked for by a thread of its own.
+//!
+//! The C library answers in its own time, which is that of resolv.conf(5) and tens of seconds where
+//! name servers are silent; no call of the store may take that long.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// What stands in front of the reason when a host cannot be found.
+pub const LOOK_UP: &str = "cannot look up";
+
+type Answer = io::Result<Vec<SocketAddr>>;
+
+/// The question that is under way, if any.
+#[derive(Default)]
+pub struct Lookup(Option<Receiver<Answer>>);
+
+impl Lookup {
+    /// The addresses of the host, within `wait`. An answer that comes later is that of the next
+    /// call, so slow name servers are no obstacle.
+    pub fn addresses(&mut self, host: &str, port: u16, wait: Duration) -> Answer {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let answer = match self.0.take() {
+            Some(under_way) => under_way,
+            None => ask(host, port)?,
+        };
+        let failed = |why: &str| io::Error::other(format!("{LOOK_UP} {host}: {why}"));
+        match answer.recv_timeout(wait) {
+            Ok(found) => found.map_err(|why| failed(&why.to_string())),
+            Err(RecvTimeoutError::Timeout) => {
+                self.0 = Some(answer);
+                Err(failed("no name server has answered yet"))
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(failed("the question ended unanswered")),
+        }
+    }
+}
+
+fn ask(host: &str, port: u16) -> io::Result<Receiver<Answer>> {
+    let (tell, answer) = channel();
+    let host = host.to_owned();
+    // That nobody waits for the answer any more is no error.
+    let ask = move || drop(tell.send((host.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
+    thread::Builder::new().name("lookup".to_owned()).spawn(ask)?;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_comes_late_is_the_next_call_s() {
+        let (tell, answer) = channel();
+        let mut lookup = Lookup(Some(answer));
+        let mut ask = || lookup.addresses("a.host", 6379, Duration::from_millis(1));
+        assert!(ask().is_err_and(|why| why.to_string().contains("no name server has answered")));
+        let there = SocketAddr::from(([10, 0, 0, 7], 6379));
+        assert!(tell.send(Ok(vec![there])).is_ok());
+        assert_eq!(ask().ok(), Some(vec![there]));
+        assert!(lookup.0.is_none(), "the next one asks anew");
+    }
+
+    #[test]
+    fn an_address_is_no_question() {
+        let mut lookup = Lookup::default();
+        for (host, shown) in [("127.0.0.1", "127.0.0.1:6379"), ("::1", "[::1]:6379")] {
+            let found = lookup.addresses(host, 6379, Duration::ZERO).unwrap();
+            assert_eq!(found.iter().map(SocketAddr::to_string).collect::<Vec<_>>(), [shown]);
+        }
+        let found = lookup.addresses("localhost", 6379, Duration::from_secs(10)).unwrap();
+        assert!(found.iter().any(|address| address.ip().is_loopback()));
+    }
+}
