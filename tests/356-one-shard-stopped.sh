@@ -3,6 +3,7 @@
 # what to do, and goes on when they are gone. The other shard is read, flushed and settled all the
 # while.
 # kafka: mock
+# timeout: 240
 . "$(dirname "$0")/lib/common.sh"
 
 seed=500
@@ -12,34 +13,64 @@ more() {
     generate --traces 20 --seed $seed | tee -a "$TMP/in" | produce "$IN" --partition "$1" >/dev/null
 }
 
+# occupy KEY: somebody else's is in the place of shard 0's; clear KEY: that goes, ours is back.
+occupy() {
+    : >"$TMP/log"
+    redis_cli rename "$ID:{0}:$1" "$ID:{0}:$1-away" >/dev/null 2>&1 || true
+    redis_cli set "$ID:{0}:$1" foreign >/dev/null
+}
+clear() {
+    [ "$(redis_cli get "$ID:{0}:$1")" = foreign ] || fail "the foreign key is gone"
+    redis_cli del "$ID:{0}:$1" >/dev/null
+    redis_cli rename "$ID:{0}:$1-away" "$ID:{0}:$1" >/dev/null 2>&1 || true
+}
+stopped() { wait_until 40 says "$1: shard 0 is stopped, and no other: .*WRONGTYPE.*delete it"; }
+goes_on() { wait_until 40 says "$1: shard 0 is stopped.*works again"; }
+
 start_redis
 start_kafka 2
-start_spanbufd --timeout 2 --root-timeout 1
+# There before a life began.
+for key in l d; do
+    redis_cli flushall >/dev/null
+    occupy $key
+    start_spanbufd --timeout 2 --root-timeout 1
+    stopped ingest/0
+    more 1
+    wait_until 40 all_out "$TMP/in"
+    clear $key
+    goes_on ingest/0
+    more 0
+    wait_until 40 all_out "$TMP/in"
+    [ $key = d ] || stop_spanbufd
+done
+
+# What is settled: found by the flusher when something has been delivered, which is not sent again.
+lives=$(board 'total("lives")')
+occupy d
 more 0
+stopped flusher/0
 more 1
 wait_until 40 all_out "$TMP/in"
+clear d
+goes_on flusher/0
+more 0
+wait_until 40 all_out "$TMP/in"
+board_says 'total("lives")' "$lives" || fail "a life was dropped for it"
+check "$TMP/in"
 
 # The list of batches: found by the append and the flusher; the position: by looking.
 for key in l p; do
-    : >"$TMP/log"
-    [ "$(redis_cli exists "$ID:{0}:$key")" = 0 ] ||
-        redis_cli rename "$ID:{0}:$key" "$ID:{0}:$key-away" >/dev/null
-    redis_cli set "$ID:{0}:$key" foreign >/dev/null
+    occupy $key
     more 1
     [ $key != l ] || generate --traces 20 --seed 77 | tee "$TMP/held" |
         produce "$IN" --partition 0 >/dev/null
-    wait_until 40 says 'ingest/0: shard 0 is stopped, and no other: .*WRONGTYPE.*delete it'
+    stopped ingest/0
     more 1
     wait_until 40 all_out "$TMP/in"
-    [ "$(redis_cli get "$ID:{0}:$key")" = foreign ] || fail "the foreign key is gone"
     cat "$TMP/held" >>"$TMP/in"
     : >"$TMP/held"
-    if [ "$(redis_cli exists "$ID:{0}:$key-away")" = 1 ]; then
-        redis_cli rename "$ID:{0}:$key-away" "$ID:{0}:$key" >/dev/null
-    else
-        redis_cli del "$ID:{0}:$key" >/dev/null
-    fi
-    wait_until 40 says 'ingest/0: shard 0 is stopped.*works again'
+    clear $key
+    goes_on ingest/0
     more 0
     wait_until 40 all_out "$TMP/in"
 done
@@ -57,7 +88,7 @@ for key in $keys; do
     redis_cli hset "$key" foreign yes >/dev/null
 done
 signal_worker CONT flusher/0
-wait_until 40 says 'flusher/0: shard 0 is stopped, and no other: .*WRONGTYPE.*delete it'
+stopped flusher/0
 more 1
 wait_until 40 all_out "$TMP/in"
 for key in $keys; do
@@ -65,7 +96,7 @@ for key in $keys; do
     redis_cli del "$key" >/dev/null
 done
 cat "$TMP/held" >>"$TMP/in"
-wait_until 40 says 'flusher/0: shard 0 is stopped.*works again'
+goes_on flusher/0
 wait_until 40 all_out "$TMP/in"
 board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"
 

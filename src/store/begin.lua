@@ -12,6 +12,9 @@ local life = redis.call('HGET', p, 'life')
 if life and (life == ARGV[1] or life ~= ARGV[3]) then
   return {'found', redis.call('HGETALL', p)}
 end
+-- Somebody else's key in the place of l or d is none of ours to delete: the script fails here.
+redis.call('ZCARD', l)
+redis.call('HLEN', d)
 redis.call('UNLINK', p, l, d)
 redis.call('HSET', p, 'life', ARGV[1], 'position', ARGV[2], 'tip', '', 'batches', 0, 'marked', 0,
   'cluster', ARGV[4], 'topic', ARGV[5], 'group', ARGV[6])

@@ -3,7 +3,7 @@
 -- KEYS  p, l, d, then the value of each known batch
 -- ARGV  epoch, life
 -- Reply 'done' | 'refused'
-local p = KEYS[1]
+local p, l, d = KEYS[1], KEYS[2], KEYS[3]
 redis.call('HDEL', p, '')
 if redis.call('EXISTS', p) == 0 then
   return 'done'
@@ -12,6 +12,9 @@ local at = redis.call('HMGET', p, 'epoch', 'life')
 if at[1] ~= ARGV[1] or at[2] ~= ARGV[2] then
   return 'refused'
 end
+-- Somebody else's key in the place of l or d is none of ours to delete: the script fails here.
+redis.call('ZCARD', l)
+redis.call('HLEN', d)
 for i = 1, #KEYS do
   redis.call('UNLINK', KEYS[i])
 end

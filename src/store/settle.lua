@@ -6,9 +6,12 @@
 -- Reply 'done' | 'refused'
 --
 -- Touches only batches that l lists, moves the counters by what was really added or removed, and
--- may be repeated. Begins with a write that a full Redis allows: a full Redis must drain.
+-- may be repeated. Begins with a write that a full Redis allows: a full Redis must drain. What can
+-- fail comes first: where somebody else's key is in the place of l or d, nothing is changed.
 local p, l, d = KEYS[1], KEYS[2], KEYS[3]
 redis.call('HDEL', p, '')
+redis.call('HDEL', d, '')
+redis.call('ZCARD', l)
 if redis.call('HGET', p, 'epoch') ~= ARGV[1] then
   return 'refused'
 end

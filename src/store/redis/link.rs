@@ -249,12 +249,15 @@ fn reply(value: Value) -> Reply {
     }
 }
 
-/// Before Redis 7 an error inside a script comes as `ERR Error running script … -OOM …`.
+/// Before Redis 7 an error inside a script comes as `ERR Error running script …: -OOM …`, or
+/// without the dash where the command itself has failed.
 fn refusal(error: &redis::ServerError) -> Reply {
     let details = error.details().unwrap_or_default();
     let text = format!("{} {details}", error.code());
-    let inner = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "WRONGTYPE"]
-        .into_iter()
-        .find(|code| error.code() == "ERR" && details.contains(&format!("-{code} ")));
+    let codes = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "WRONGTYPE"];
+    let names = |code: &&str| {
+        [": -", ": "].iter().any(|before| details.contains(&format!("{before}{code} ")))
+    };
+    let inner = codes.into_iter().find(|code| error.code() == "ERR" && names(code));
     Reply::Refused { code: inner.unwrap_or(error.code()).to_owned(), text }
 }
