@@ -6,7 +6,9 @@ usage: proxy.py LISTEN SERVER FAULTS LOST SCRIPT:EVERY…
 LISTEN and SERVER are unix sockets. While the file FAULTS exists, every EVERYth call of SCRIPT (a
 path of a Lua file, or the name of a command) is carried out and its connection cut in place of the
 reply, every second time in the middle of it; its name is added to the file LOST. While the file
-FAULTS.drip exists, replies come a byte at a time. Without both files everything passes.
+FAULTS.drip exists, replies come a byte at a time. While the file FAULTS.refuse exists, no command
+with keys is carried out: all are answered with the error that the file holds; with FAULTS.once it
+is the next script alone, and the file is removed. Without these files everything passes.
 """
 import collections
 import hashlib
@@ -33,6 +35,7 @@ def script(argument):
     return digest.encode(), (os.path.basename(path), int(every))
 
 
+WITHOUT_KEYS = (b"AUTH", b"SELECT", b"INFO", b"SCRIPT", b"PING")
 SCRIPTS = dict(script(argument) for argument in sys.argv[5:])
 
 
@@ -70,13 +73,39 @@ def is_lost(command):
     return True
 
 
+def refusal(command):
+    """The error that this command is to be answered with, None when it is carried out."""
+    if command[0] in WITHOUT_KEYS:
+        return None
+    try:
+        if command[0] == b"EVALSHA" and os.path.exists(f"{FAULTS}.once"):
+            os.rename(f"{FAULTS}.once", f"{FAULTS}.taken")
+            return read(f"{FAULTS}.taken")
+        return read(f"{FAULTS}.refuse")
+    except FileNotFoundError:
+        return None
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read().strip()
+
+
+def answer_with(error):
+    """A command that does nothing else, so that the answer comes when it is its turn."""
+    parts = [b"EVAL", b"return redis.error_reply(ARGV[1])", b"0", error]
+    lines = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+    return b"*%d\r\n%s" % (len(parts), lines)
+
+
 def pass_commands(data, server):
     """Passes the whole commands in data on; false when the reply to one of them is to be lost."""
     while True:
         command, length = next_command(data)
         if command is None:
             return True
-        server.sendall(data[:length])
+        error = refusal(command)
+        server.sendall(answer_with(error) if error else data[:length])
         del data[:length]
         if is_lost(command):
             return False

@@ -194,6 +194,9 @@ fn is_damage(reply: &Reply) -> bool {
 pub fn remedy(code: &str) -> &'static str {
     match code {
         "LOADING" => "; it reads its data and is waited for",
+        "CLUSTERDOWN" | "TRYAGAIN" => {
+            "; it is one node of a Redis Cluster: point redis-url to one that is not part of any"
+        }
         "MASTERDOWN" => "; it is a replica without its master: mend that, or promote it",
         "NOREPLICAS" => "; bring its replicas back, or lower min-replicas-to-write",
         "BUSY" => "; somebody's script runs there and is waited for; SCRIPT KILL would end it",
