@@ -3,7 +3,7 @@
 # delivered when it is over: topic denied, replicas missing, a full queue, deliveries that time out,
 # a producer that fails for good and is replaced, a stop with messages in flight.
 # kafka: mock
-# timeout: 240
+# timeout: 300
 . "$(dirname "$0")/lib/common.sh"
 
 more() { generate --traces 40 --seed "$1" | tee -a "$TMP/in" | produce "$IN" >/dev/null; }
@@ -21,10 +21,37 @@ wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(2, {0})'
 more 101
 wait_until 60 all_out "$TMP/in"
 
-# Missing replicas for a moment, then for longer than a message may take.
+# Missing replicas for a moment.
 more 102
 tell_mock refuse produce not-enough-replicas 3
 wait_until 60 all_out "$TMP/in"
+
+# They, or a leader that is always another, for longer than a message may take: the client gives the
+# segments up, and they are sent again and again. Nothing of them was ever taken, so none doubles.
+seed=200
+for error in not-enough-replicas not-leader; do
+    seed=$((seed + 1))
+    : >"$TMP/log"
+    delivered=$(wc -l <"$TMP/in")
+    wait_until 20 board_says 'total("delivered")' "$delivered"
+    # What is written here has to be taken.
+    signal_worker STOP flusher/0
+    more $seed
+    tell_mock refuse produce $error 1000000
+    signal_worker CONT flusher/0
+    wait_until 30 says 'WARN .*Kafka is away (output).*replicas'
+    began=$(date +%s)
+    while [ $(($(date +%s) - began)) -lt 8 ]; do
+        board_says 'total("delivered"), w["flusher/0"]["waiting_for"]' "($delivered, 1)" ||
+            fail "settled what was not acknowledged, or not waiting: $error"
+    done
+    [ "$(said 'WARN .*(output)')" -eq 1 ] || fail "said more than once: $error"
+    says 'works again' && fail "it is not over: $error"
+    tell_mock accept produce
+    wait_until 60 all_out "$TMP/in"
+    wait_until 20 says 'Kafka is away (output).*works again'
+    check "$TMP/in"
+done
 
 more 103
 tell_mock topic-error "$OUT" topic-denied

@@ -82,7 +82,10 @@ impl State {
 
     fn advice(self) -> &'static str {
         match self {
-            State::Away => "check the brokers, the network and bootstrap-servers; we go on trying",
+            State::Away => {
+                "check the brokers and their replicas, the network and bootstrap-servers; we go on \
+                 trying"
+            }
             State::Denied => "grant READ on input topic and group, WRITE on the others; we try on",
             State::LockedOut => {
                 "check security.protocol, sasl.username, sasl.password and certificates; we try on"

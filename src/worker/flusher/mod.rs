@@ -266,8 +266,10 @@ impl Flusher<'_> {
             Ok(()) => {
                 self.desk.store_backoff.worked();
                 self.desk.troubles.works(SILENT);
-                // Who has nothing in flight does not wait, whatever was last said of Kafka.
-                let waits = self.desk.kafka_waits && self.flights.bytes() > 0;
+                // Who has nothing in flight, and nothing that failed, does not wait, whatever was
+                // last said of Kafka.
+                let has_something = self.flights.bytes() > 0 || !self.desk.kafka_takes();
+                let waits = self.desk.kafka_waits && has_something;
                 let what = if waits { WaitingFor::Kafka } else { WaitingFor::Nothing };
                 self.desk.berth.waiting_for(what);
                 Ok(())
