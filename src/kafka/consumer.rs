@@ -224,7 +224,8 @@ pub struct Consumer {
     pub(super) inner: BaseConsumer<Context>,
     pub(super) topic: String,
     pub(super) group: String,
-    pub(super) client_id: String,
+    /// What the group knows this member by; none with fixed partitions.
+    pub(super) member_name: Option<String>,
     pub(super) start_from: StartFrom,
     /// What stands behind an open transaction is not read.
     pub(super) reads_committed: bool,
@@ -246,7 +247,7 @@ impl Consumer {
             inner,
             topic: config.input_topic.clone(),
             group: config.group_id.clone(),
-            client_id: settings.get("client.id").unwrap_or_default().to_owned(),
+            member_name: settings.get("group.instance.id").map(str::to_owned),
             start_from: config.start_from,
             reads_committed: settings.get("isolation.level") != Some("read_uncommitted"),
             revocation: RefCell::default(),

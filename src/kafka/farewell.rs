@@ -26,10 +26,11 @@ impl Consumer {
         if self.inner.assignment().is_ok_and(|list| list.count() > 0) {
             return true;
         }
+        let Some(name) = &self.member_name else { return false };
         let groups = self.inner.client().fetch_group_list(Some(&self.group), GROUP_WAIT);
         groups.is_ok_and(|list| {
             let mut members = list.groups().iter().flat_map(|group| group.members());
-            members.any(|member| member.client_id() == self.client_id)
+            members.any(|member| is_of(name, member.id()))
         })
     }
 
@@ -51,6 +52,27 @@ impl Consumer {
             && let Err(error) = self.give_back(&shards)
         {
             log::debug!("closing the consumer: {error}");
+        }
+    }
+}
+
+/// Whether a member's id was made of that name: the broker puts a UUID behind it. Names end with
+/// the number of a worker, so none is the beginning of another up to a UUID.
+fn is_of(name: &str, id: &str) -> bool {
+    let uuid = id.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+    uuid.is_some_and(|uuid| !uuid.contains('_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_of_another_host_or_worker_is_another() {
+        let uuid = "0b5e5f27-3f4e-4f0e-9f5e-1c7ce3f5a2d1";
+        assert!(is_of("default_web-3_1", &format!("default_web-3_1-{uuid}")));
+        for other in ["default_web-4_1", "default_web-3_11", "default_web-3_1-a_host_0"] {
+            assert!(!is_of("default_web-3_1", &format!("{other}-{uuid}")), "{other}");
         }
     }
 }
