@@ -4,12 +4,15 @@
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir "$TMP/own"
+# What is set for a daemon of one's own does not reach the demo's.
+export SPANBUFD_REDIS_PASSWORD_FILE="$TMP/none"
 demo() { env TMPDIR="$TMP/own" "$SPANBUFD" demo "$@"; }
 
+nobody_left() { ! grep -lz "^TMPDIR=$TMP/own\$" /proc/[0-9]*/environ 2>/dev/null; }
 nothing_left() {
     [ -z "$(ls -A "$TMP/own")" ] || { ls -A "$TMP/own"; return 1; }
     ! ls /dev/shm/spanbufd.demo-* 2>/dev/null || return 1
-    ! grep -lz "^TMPDIR=$TMP/own\$" /proc/[0-9]*/environ 2>/dev/null || return 1
+    nobody_left
 }
 expect() { grep -Eq -- "$1" "$2" || { cat "$2"; fail "no '$1' in what it printed"; }; }
 
@@ -46,3 +49,12 @@ wait $script || status=$?
 [ "$status" -eq 0 ] || { tail -n 5 "$TMP/tty"; fail "Ctrl-C ended it with status $status"; }
 expect 'interrupted: still buffered [0-9]+, doubled 0' "$TMP/tty"
 nothing_left || fail "something is left after Ctrl-C"
+
+# Who is killed cannot stop them.
+TMPDIR=$TMP/own "$SPANBUFD" demo --duration 600 >"$TMP/killed" &
+demo=$!
+started $demo
+wait_until 40 grep -q 'spans in [1-9]' "$TMP/killed"
+kill -KILL $demo
+wait_until 10 nobody_left
+rm -f "/dev/shm/spanbufd.demo-$demo"

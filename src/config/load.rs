@@ -17,6 +17,11 @@ use std::path::{Path, PathBuf};
 /// The variable by which systemd names the folder of a service's credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
+/// Whether a variable of that name may be part of the configuration.
+pub fn reads(variable: &str) -> bool {
+    variable.starts_with("SPANBUFD_") || variable == CREDENTIALS
+}
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {

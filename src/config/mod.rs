@@ -18,7 +18,7 @@ pub mod secret;
 pub mod table;
 pub mod value;
 
-pub use load::{Accepts, Loaded, Origin, Setting, add_options, load};
+pub use load::{Accepts, Loaded, Origin, Setting, add_options, load, reads};
 pub use reload::{Reloaded, reload};
 
 use crate::segment::batch::Compression;

@@ -6,6 +6,8 @@
 use super::{cvt, signal};
 use crate::error::Kind;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// A process that may be signalled: always 2 or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,7 +104,14 @@ fn die_with(parent: u32) -> io::Result<()> {
     cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, kill) })?;
     // SAFETY: getppid takes nothing and cannot fail.
     let now = unsafe { libc::getppid() };
-    if now as u32 == parent { Ok(()) } else { Err(io::Error::other("the parent is gone")) }
+    if now as u32 == parent { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+}
+
+/// Has the kernel kill what `command` starts when this process dies.
+pub fn die_together(command: &mut Command) {
+    let parent = std::process::id();
+    // SAFETY: between fork and exec this makes two system calls and takes no lock and no memory.
+    unsafe { command.pre_exec(move || die_with(parent)) };
 }
 
 /// This machine's host name; empty when the kernel does not tell.

@@ -2,9 +2,11 @@
 //!
 //! All of them live in one temporary folder and in process groups of their own, so that
 //! Ctrl-C reaches only the demo, which then stops them in order. Dropping a process kills and
-//! reaps it; dropping the folder removes it.
+//! reaps it, and the kernel does where the demo is killed; dropping the folder removes it.
 
+use crate::config;
 use crate::error::{Error, Result};
+use crate::sys::process;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -49,7 +51,13 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// What the shell has for a daemon of its own is none of the cast's business.
     fn start(name: &'static str, command: &mut Command) -> Result<Actor> {
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        for variable in ours.filter(|name| config::reads(&name.to_string_lossy())) {
+            command.env_remove(variable);
+        }
+        process::die_together(command);
         let child = command
             .process_group(0)
             .spawn()
