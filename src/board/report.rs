@@ -26,6 +26,9 @@ const SUPERVISOR_SILENT: Duration = Duration::from_secs(5);
 /// A heart that is silent for this long is shown as a flaw, long before anybody kills for it.
 const WORKER_SILENT: Duration = Duration::from_secs(10);
 
+/// From so many recent restarts on, a worker that is healthy just now is none.
+const RESTARTS: u64 = 3;
+
 /// A shard that is not read for this long is one: it takes a moment to start each.
 const SHARD_PAUSED: Duration = Duration::from_secs(5);
 
@@ -67,6 +70,7 @@ pub fn flaws(board: &Board, now: Duration) -> Vec<String> {
         flaws.push(format!("the daemon is {}", daemon.state().name()));
     }
     flaws.extend(workers(board).filter_map(|worker| worker.flaw(now)));
+    flaws.extend(workers(board).filter_map(|worker| worker.restarted()));
     flaws.extend(workers(board).filter_map(|worker| worker.unserved(board.max_shards())));
     flaws.extend(shards(board).filter_map(|shard| shard.paused_flaw(now)));
     flaws.extend(shards(board).filter_map(|shard| shard.unbalanced(now)));
@@ -99,6 +103,12 @@ impl Worker<'_> {
             WorkerState::Healthy => Some(format!("{name} waits for {}", waits.name())),
             state => Some(format!("{name} is {}", state.name())),
         }
+    }
+
+    fn restarted(&self) -> Option<String> {
+        let (name, count) = (self.name(), self.slot.get(WorkerWord::RecentRestarts));
+        let text = || format!("{name} was restarted {count} times within restart-window");
+        (count >= RESTARTS).then(text)
     }
 
     fn unserved(&self, max_shards: u32) -> Option<String> {

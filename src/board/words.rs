@@ -81,6 +81,8 @@ words! {
     State "state" "state" Supervisor gauge "vacant, starting, healthy, killed, dead, gone";
     StartedMs "started" "ms" Supervisor gauge "monotonic time of the last fork";
     Restarts "restarts" "count" Supervisor counter "replacements of a dead worker";
+    RecentRestarts "recent_restarts" "count" Supervisor gauge
+        "of these, within restart-window and not forgiven";
     FailedStarts "failed_starts" "count" Supervisor counter "forks that failed";
     LeaveBy "leave_by" "ms" Supervisor gauge
         "monotonic time at which it is killed because it was asked to leave; 0 it was not";

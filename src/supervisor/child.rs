@@ -59,10 +59,12 @@ impl Child {
     /// Books what a look at the board shows: the first sign of health, restarts that are forgiven,
     /// and those that do not count any more.
     pub fn observe(&mut self, board: &Board, now: Duration, limits: &Limits) {
-        if self.pid.is_some() && self.last_beat(board).is_some() {
-            self.note_healthy(self.slot(board), now, limits);
+        let slot = self.slot(board);
+        if let (Some(_), Some(beat)) = (self.pid, self.last_beat(board)) {
+            self.note_healthy(slot, beat, now, limits);
         }
         self.restarts.retain(|then| now.saturating_sub(*then) < limits.restart_window);
+        slot.set(WorkerWord::RecentRestarts, self.restarts.len() as u64);
     }
 
     /// `None` before the first one of this life.
@@ -90,7 +92,13 @@ impl Child {
         }
     }
 
-    fn note_healthy(&mut self, slot: WorkerSlot<'_>, now: Duration, limits: &Limits) {
+    fn note_healthy(
+        &mut self,
+        slot: WorkerSlot<'_>,
+        beat: Duration,
+        now: Duration,
+        limits: &Limits,
+    ) {
         if self.killed_at.is_some() {
             return;
         }
@@ -98,7 +106,8 @@ impl Child {
         if since == now {
             slot.set(WorkerWord::State, WorkerState::Healthy as u64);
         }
-        if now.saturating_sub(since) >= limits.forgive_after() && !self.restarts.is_empty() {
+        // Up to its last beat: one that hangs is not healthy meanwhile.
+        if beat.saturating_sub(since) >= limits.forgive_after() && !self.restarts.is_empty() {
             log::info!("{} is healthy: its restarts are forgiven", self.name());
             self.restarts.clear();
         }
@@ -160,8 +169,11 @@ impl Child {
         log::error!("cannot start {name}: fork: {why}; trying again in {pause:.1} s");
     }
 
-    /// Sends SIGKILL; the death is noticed when it is reaped.
+    /// Sends SIGKILL; the death is noticed when it is reaped. The time that it hung does not count
+    /// in the window of restarts, which else passes by itself while workers hang.
     pub fn kill(&mut self, board: &Board, now: Duration) {
+        let silent = now.saturating_sub(self.last_beat(board).unwrap_or(self.born));
+        self.restarts.iter_mut().for_each(|then| *then += silent);
         self.signal(Send::Kill);
         self.killed_at = Some(now);
         self.slot(board).set(WorkerWord::State, WorkerState::Killed as u64);

@@ -41,7 +41,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A worker that was healthy this long has its restarts forgiven.
+    /// A worker that beat for this long has its restarts forgiven.
     pub fn forgive_after(&self) -> Duration {
         self.restart_window / self.restarts_max.max(1)
     }

@@ -41,6 +41,8 @@ fn limits(behaviour: &str) -> Limits {
     let (restarts_max, window) = match behaviour {
         "crash" => (3, 600.0),
         "unborn" => (1, 600.0),
+        // Less than two hangs take.
+        "hung" => (2, 2.0),
         "forgiven" => (2, 4.0),
         "killed" => (1000, 1.0),
         _ => (1000, 600.0),
@@ -64,6 +66,7 @@ fn roster(flushers: usize, behaviour: &str, is_new: &Rc<Cell<bool>>) -> Vec<Duty
         "stuck" | "patient" => stuck,
         "unborn" => unborn,
         "spin" => |berth| once(berth, spin),
+        "hung" => hang,
         "hungry" => |berth| once(berth, eat),
         "panic" => |berth| once(berth, |_| panic!("a bug\nof two lines")),
         "talk" => |berth| once(berth, talk),
@@ -229,6 +232,14 @@ fn once(berth: &Berth<'_>, end: Work) -> i32 {
 fn spin(_: &Berth<'_>) -> i32 {
     loop {
         std::hint::spin_loop();
+    }
+}
+
+/// Healthy at first sight, each time.
+fn hang(berth: &Berth<'_>) -> i32 {
+    berth.beat();
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
     }
 }
 

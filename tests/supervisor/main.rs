@@ -8,9 +8,11 @@
 mod daemon;
 mod duties;
 mod reloads;
+mod restarts;
 
 use daemon::{Daemon, Notified, all_held, healthy, processes, run, send, wait_until};
 use reloads::*;
+use restarts::{forgives_after_health, gives_up_on_who_hangs_each_time};
 use spanbufd::board::report;
 use spanbufd::board::words::{DaemonWord, WorkerWord};
 use spanbufd::board::{self, Board, Found, Shape};
@@ -57,6 +59,7 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("reports_what_is", reports_what_is),
     ("spends_its_budget_exactly", spends_its_budget_exactly),
     ("forgives_after_health", forgives_after_health),
+    ("gives_up_on_who_hangs_each_time", gives_up_on_who_hangs_each_time),
     ("kills_who_is_never_healthy", kills_who_is_never_healthy),
     ("tells_what_the_dead_logged_last", tells_what_the_dead_logged_last),
     ("turns_a_panic_into_an_obituary", turns_a_panic_into_an_obituary),
@@ -180,25 +183,6 @@ fn spends_its_budget_exactly() {
 }
 
 /// max-restarts is 2 in 4 s here: two restarts, health for 2 s, and two more are allowed again.
-fn forgives_after_health() {
-    let daemon = Daemon::running(1, "forgiven");
-    let begun = Instant::now();
-    for restarts in 1..=4 {
-        send("KILL", daemon.flusher(0));
-        daemon.wait_for("a replacement", |board| {
-            board.flusher(0).get(WorkerWord::Restarts) == restarts && healthy(board, 0)
-        });
-        if restarts == 2 {
-            let forgiven = || daemon.logged(&["flusher/0 is healthy: its restarts are forgiven"]);
-            wait_until("forgiveness", forgiven);
-        }
-    }
-    assert!(begun.elapsed() < Duration::from_secs(4), "too slow to tell: {:?}", begun.elapsed());
-    // And no more than two.
-    send("KILL", daemon.flusher(0));
-    assert_eq!(daemon.end().0.code(), Some(70));
-}
-
 fn kills_who_is_never_healthy() {
     let (status, log) = Daemon::start(1, "unborn").end();
     assert_eq!(status.code(), Some(70), "{log}");

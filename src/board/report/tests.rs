@@ -40,7 +40,7 @@ fn parsed(board: &Board, before: Option<&Totals>) -> Value {
 fn each_flaw_degrades_and_is_named() {
     assert_eq!(health(&board(), NOW), Health::Healthy);
     type Flaw = fn(&Board);
-    let flaws: [(&str, Flaw); 10] = [
+    let flaws: [(&str, Flaw); 11] = [
         ("supervisor", |board| board.daemon().set(DaemonWord::BeatMs, 94_000)),
         ("supervisor", |board| board.daemon().set(DaemonWord::BeatMs, 0)),
         ("starting", |board| board.daemon().set(DaemonWord::State, 0)),
@@ -49,6 +49,9 @@ fn each_flaw_degrades_and_is_named() {
         }),
         ("flusher/0 has not turned", |board| board.flusher(0).set(WorkerWord::BeatMs, 89_000)),
         ("ingest/0 waits for Kafka", |board| board.ingest(0).set(WorkerWord::WaitingFor, 1)),
+        ("flusher/0 was restarted 3 times within restart-window", |board| {
+            board.flusher(0).set(WorkerWord::RecentRestarts, 3)
+        }),
         ("ingest/0 does not consume 3 partitions, whose numbers are 2 or more", |board| {
             board.ingest(0).set(WorkerWord::Unserved, 3)
         }),
