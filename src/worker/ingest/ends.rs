@@ -268,7 +268,10 @@ impl Desk<'_> {
         asked: Duration,
         error: &Error,
     ) {
-        self.ends.doubted = true;
+        // Who stays silent is no reason to ask again and again: that, too, may hit a broker that
+        // hangs, and then nothing is read for as long.
+        let is_new = |id| self.shards.get(id).is_some_and(|shard| !shard.patience.is_tried());
+        self.ends.doubted |= silent.iter().any(is_new);
         let now = time::monotonic();
         let lately = self.ends.heard_at.is_some_and(|heard| heard + LATELY >= now);
         if !lately && !self.kafka_backoff.is_over(now) {
