@@ -4,7 +4,8 @@
 
 TEST_KAFKA=mock sh "$ROOT/tests/bench/run.sh" smoke --json "$TMP/bench.json" >"$TMP/table" 2>&1 ||
     { cat "$TMP/table"; fail "the benchmark failed"; }
-for word in "whole path" alone memory "small by batch" yardstick "half load" idle; do
+for word in "whole path" alone memory "small by batch" yardstick "half load" "quarter load" \
+    "long open" idle; do
     grep -q "^$word" "$TMP/table" || fail "the table does not tell of $word"
 done
 python3 - "$TMP/bench.json" <<'END' || fail "figures are missing"
@@ -14,6 +15,10 @@ for name in ("small", "live"):
     for kind in ("path", "ingest", "flush", "limits"):
         assert figures[f"{kind} {name}"]["runs"] == 1, (kind, name)
     assert figures[f"path {name}"]["sum_us"]["min"] > 0, name
+# Lateness is told of what was acknowledged while the traffic lasted, and that was something.
+for load in ("half load", "quarter load"):
+    assert 1 < figures[load]["p50_ms"]["min"] <= figures[load]["p99_ms"]["min"], figures[load]
+assert figures["long open"]["redis_bytes_per_span"]["min"] > 0, figures["long open"]
 END
 
 BENCH_BUILT=1 TEST_KAFKA=mock sh "$ROOT/tests/bench/restart.sh" 2 >"$TMP/restart" 2>&1 ||

@@ -4,12 +4,14 @@ import json
 import os
 import pathlib
 import platform
+import re
+import statistics
 import subprocess
 import sys
 import time
 
 import report
-from daemon import SPANBUFD, Daemon, cost, redis, redis_info
+from daemon import SPANBUFD, Daemon, cost, lateness, redis, redis_info
 
 BOOTSTRAP, TMP = os.environ["BOOTSTRAP"], pathlib.Path(os.environ["TMP"])
 TESTKIT, BENCHKIT = os.environ["TESTKIT"], os.environ["BENCHKIT"]
@@ -28,11 +30,14 @@ STEP_MS = 0.2
 SWEEP = (100, 300, 1000, 2000)
 SMOKE = ("small", "live")
 
-# Nothing falls due: what is read stays buffered.
-HOLD = ("--timeout", "10800", "--root-timeout", "10800", "--max-segment-age", "21600",
-        "--redis-ttl", "43200")
+# What has no root stays buffered; nothing falls due.
+HOLD_ROOTLESS = ("--timeout", "10800", "--max-segment-age", "21600", "--redis-ttl", "43200")
+HOLD = (*HOLD_ROOTLESS, "--root-timeout", "10800")
 
-# share of the traces, repetitions, seconds at half load
+# Of live traffic nothing is due at first, and the broker's buffers have to be made.
+WARM_UP = 0.3
+
+# share of the traces, repetitions, seconds of live traffic
 SIZES = {"full": (1.0, 5, 20), "short": (0.5, 2, 10), "smoke": (0.005, 1, 3)}
 
 
@@ -41,7 +46,7 @@ class Bench:
 
     def __init__(self, options):
         self.options = options
-        self.scale, self.repeat, self.half_load_s = SIZES[options.size]
+        self.scale, self.repeat, self.live_s = SIZES[options.size]
         self.repeat = options.repeat or self.repeat
         self.spans, self.runs, self.names = {}, {}, 0
 
@@ -139,6 +144,30 @@ class Bench:
         self.note(f"flush {workload}", figures)
         self.say(f"flush alone {workload}: " + report.brief(figures))
 
+    def long_open(self):
+        """Every tenth trace has no root and stays open while the others go: what that costs."""
+        open_spans = 0
+        with open(self.file("small"), encoding="utf-8") as spans, \
+                open(self.file("long"), "w", encoding="utf-8") as out:
+            for line in spans:
+                stays = int(re.search(r'"trace_id":"(\w{8})', line)[1], 16) % 10 == 0
+                if not stays or '"is_segment":true' not in line:
+                    out.write(line)
+                    open_spans += stays
+        self.topic("in-long")
+        count = self.kit("load", BOOTSTRAP, "in-long", PARTITIONS, self.file("long"))["count"]
+        name = self.name()
+        empty = redis_info()["bytes"]
+        out = self.topic(f"out-{name}", keep=False)
+        with self.daemon("long", name, out, *HOLD_ROOTLESS) as daemon:
+            daemon.until(lambda look: look["delivered"] >= count - open_spans)
+            look = daemon.settled()
+        figures = {"redis_bytes_per_span": (look["redis"]["bytes"] - empty) / look["buffered"],
+                   "open_share": look["buffered"] / count}
+        self.clear(name)
+        self.note("long open", figures)
+        self.say("long open: " + report.brief(figures))
+
     def clear(self, name):
         """What a run has left in Redis: the last message of each partition."""
         keys = redis("--scan", "--pattern", f"{name}:*").split()
@@ -182,30 +211,47 @@ class Bench:
         redis("eval", "for _, k in ipairs(redis.call('keys', 'benchkit:*')) do "
               "redis.call('unlink', k) end", "0")
 
-    def half_load(self):
-        """Live traffic at a steady half of what was drained: how late segments are."""
-        rates = [run["spans_per_s"] for run in self.runs["path live"]]
-        rate = sorted(rates)[len(rates) // 2] / 2
-        traces = int(rate * self.half_load_s / 10)
-        self.generate("half", traces, WORKLOADS["live"][1], 1000 / rate)
-        self.topic("in-half")
+    def at_rates(self):
+        """How late segments are at a half and a quarter of what was drained, or at given rates."""
+        rates = {f"rate {rate}": rate for rate in self.options.rates}
+        if not rates:
+            drained = sorted(run["spans_per_s"] for run in self.runs["path live"])
+            most = drained[len(drained) // 2]
+            rates = {"half load": most / 2, "quarter load": most / 4}
+        for group, rate in rates.items():
+            traces = max(2, int(rate * self.live_s / 10))
+            self.generate(group, traces, WORKLOADS["live"][1], 1000 / rate)
+            for _ in range(self.repeat if self.options.rates else 1):
+                self.live(group, rate)
+                if self.options.beside:
+                    self.live(f"beside {group}", rate, group, self.options.beside)
+            self.file(group).unlink()
+
+    def live(self, group, rate, file=None, binary=SPANBUFD):
+        """Live traffic at a steady rate: how late segments are while it lasts. When it ends the
+        clocks go on in strides, which is another matter."""
         name = self.name()
-        out = self.topic(f"out-{name}", keep=False)
-        with self.daemon("half", name, out, "--root-timeout", "2", "--timeout", "10") as daemon:
-            daemon.until(lambda look: look["board"].get("state") == "running"
-                         and look["board"].get("shards"))
-            count = self.kit("replay", BOOTSTRAP, "in-half", self.file("half"))["count"]
-            end = daemon.until(lambda look: look["delivered"] >= count)
-            late = [x for x in end["board"]["workers"] if x["worker"].startswith("flusher")]
-        worst = lambda word: max(x[word] or 0 for x in late)
+        topic, out = self.topic(f"in-{name}"), self.topic(f"out-{name}", keep=False)
+        flags = ("--root-timeout", "2", "--timeout", "10")
+        with self.daemon(name, name, out, *flags, binary=binary) as daemon:
+            daemon.until(lambda look: [shard["paused"] for shard in
+                                       look["board"].get("shards", [])] == PARTITIONS * [0])
+            command = [BENCHKIT, "replay", BOOTSTRAP, topic, self.file(file or group)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as replay:
+                looks = daemon.watch(replay)
+                replayed = json.loads(replay.stdout.read())
+            daemon.until(lambda look: look["delivered"] >= replayed["count"])
+        looks = [look for look in looks if look["at"] - looks[0]["at"] >= WARM_UP * self.live_s]
+        clocks = [shard["clock_lag_ms"] or 0 for look in looks
+                  for shard in look["board"]["shards"]]
         figures = {
-            "spans_per_s": rate,
-            "p50_ms": worst("lateness_p50_ms"),
-            "p99_ms": worst("lateness_p99_ms"),
-            "max_ms": worst("lateness_max_ms"),
+            **cost(looks[0], looks[-1]),
+            **lateness(looks[0], looks[-1]),
+            "clock_lag_ms": statistics.median(clocks),
+            "input_late_ms": replayed["late_ms"],
         }
-        self.note("half load", figures)
-        self.say("half load: " + report.brief(figures))
+        self.note(group, figures)
+        self.say(f"{group}: " + report.brief(figures))
 
     def idle(self):
         self.topic("in-idle")
@@ -217,13 +263,15 @@ class Bench:
 
     def restart(self):
         """How long a killed flusher is missed: restart.sh has a daemon of its own."""
-        script = HERE / "restart.sh"
-        if script.exists():
-            answer = subprocess.run(["sh", script], capture_output=True, text=True, check=False,
-                                    env=os.environ | {"TEST_KAFKA": "mock"})
-            self.say("restart: " + (answer.stdout.strip() or answer.stderr.strip()))
+        answer = subprocess.run(["sh", HERE / "restart.sh"], capture_output=True, text=True,
+                                check=False, env=os.environ | {"TEST_KAFKA": "mock"})
+        self.say("restart: " + (answer.stdout.strip() or answer.stderr.strip()))
+        found = re.findall(r"ms: (\w+) median ([\d.]+)", answer.stdout)
+        self.note("restart", {f"{what}_ms": float(ms) for what, ms in found})
 
     def run(self):
+        if self.options.rates:
+            return self.at_rates()
         self.prepare()
         for turn in range(self.repeat):
             self.yardstick()
@@ -241,9 +289,11 @@ class Bench:
                     self.path("small", group=f"batch {size}", flags=flags)
             self.say(f"turn {turn + 1} of {self.repeat} is done")
         if self.options.quick:
-            return
+            return None
         if "live" in self.options.workloads:
-            self.half_load()
+            self.at_rates()
+        if "small" in self.options.workloads:
+            self.long_open()
         self.idle()
         if self.options.size != "smoke":
             self.restart()
@@ -270,6 +320,8 @@ def main():
     parser.add_argument("--repeat", type=int)
     parser.add_argument("--quick", action="store_true", help="the whole path only")
     parser.add_argument("--beside", help="another build of spanbufd, run in turn with this one")
+    parser.add_argument("--rates", type=lambda text: list(map(int, text.split(","))), default=[],
+                        help="lateness only, at these rates in spans a second")
     parser.add_argument("--json", default="bench.json")
     parser.add_argument("--flag", action="append", default=[],
                         help="an option for the daemon, as --flag=--name=value")

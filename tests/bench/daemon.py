@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import time
+from itertools import accumulate
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SPANBUFD = os.environ["SPANBUFD"]
@@ -10,6 +11,13 @@ SOCKET = os.environ["REDIS_SOCKET"]
 
 # What the board counts stays behind the truth for at most so long.
 LOOK_S = 0.05
+# The same where looking must not disturb what is looked at.
+WATCH_S = 0.5
+# Sparse batches are looked for once a second.
+CLEAN_S = 2.5
+# Upper bounds of the board's histogram of lateness (LATENESS_BOUNDS_MS), the last is open.
+LATENESS_MS = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10_000,
+               60_000, 600_000, float("inf"))
 PATIENCE_S = 300
 
 
@@ -94,8 +102,9 @@ class Daemon:
             "pids": pids,
             "cpu_s": {worker: cpu_s(pid) for worker, pid in pids.items()},
             "redis": redis_info(),
-            **{word: total(word) for word in ("read", "delivered", "segments", "batches",
-                                              "stored_bytes", "messages", "out_bytes")},
+            **{word: total(word) for word in (
+                "read", "delivered", "segments", "batches", "stored_bytes", "messages",
+                "out_bytes", "buffered", "cleaned")},
         }
 
     def until(self, done):
@@ -123,6 +132,24 @@ class Daemon:
             time.sleep(LOOK_S)
         return found, self.until(lambda look: look[word] >= total)
 
+    def settled(self):
+        """The look at which all that is sparse has been cleaned: nothing moves any more."""
+        before = self.look()
+        while True:
+            time.sleep(CLEAN_S)
+            look = self.look()
+            if look["cleaned"] == before["cleaned"]:
+                return look
+            before = look
+
+    def watch(self, other):
+        """Looks, while another process runs; the last one when it has ended."""
+        looks = []
+        while other.poll() is None:
+            looks.append(self.until(lambda _: True))
+            time.sleep(WATCH_S)
+        return [*looks, self.until(lambda _: True)]
+
     def peak_rss(self):
         pids = self.look()["pids"] | {"supervisor": self.process.pid}
         return {worker: memory(pid, "VmHWM") for worker, pid in pids.items()}
@@ -133,6 +160,18 @@ class Daemon:
             "rss": sum(memory(pid, "VmRSS") for pid in pids.values()),
             "pss": sum(pss(pid) for pid in pids.values()),
         }
+
+
+def lateness(start, end):
+    """Of what was acknowledged between two looks: how late it was, in ms (upper bounds)."""
+    counts = [0] * len(LATENESS_MS)
+    for look, sign in ((start, -1), (end, 1)):
+        for worker in look["board"]["workers"]:
+            pairs = zip(counts, worker["lateness"], strict=True)
+            counts = [count + sign * more for count, more in pairs]
+    at = lambda share: next(bound for bound, seen in zip(LATENESS_MS, accumulate(counts))
+                            if seen >= share * sum(counts))
+    return {"p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1)}
 
 
 def cost(start, end):

@@ -156,8 +156,10 @@ def batches(figures):
 def alone(figures):
     """What is one figure for all workloads."""
     lines = []
-    for group in ("yardstick", "half load", "idle"):
-        for key in figures.get(group, {}):
+    ones = ("yardstick", "half load", "quarter load", "rate ", "beside rate ", "long open",
+            "restart", "idle")
+    for group in (name for name in figures if name.startswith(ones)):
+        for key in figures[group]:
             if key != "runs":
                 scale = 2**-20 if group == "idle" else 1.0
                 lines.append([f"{group} {key}", pair(figures[group], key, scale)])

@@ -1,7 +1,7 @@
 //! benchkit: loads topics for the benchmark, and measures what is physically possible.
 //!
 //!     benchkit load BOOTSTRAP TOPIC PARTITIONS FILE   timed lines, stamped as they say
-//!     benchkit replay BOOTSTRAP TOPIC FILE            timed lines, at their own speed, stamped now
+//!     benchkit replay BOOTSTRAP TOPIC FILE            timed lines at their own speed, stamped now
 //!     benchkit drain BOOTSTRAP TOPIC                  a bare consumer that discards
 //!     benchkit copy BOOTSTRAP FROM TO                 a bare producer of the messages of FROM
 //!     benchkit set SOCKET COUNT BYTES                 plain pipelined SETs, ten at a time
@@ -11,7 +11,8 @@
 //!     benchkit curves [SPANS]                         the index as it grows: see curves.rs
 //!
 //! Timed lines are what `spanbufd generate --timed` prints. Each command prints one JSON object
-//! with the count of what it did, its seconds and its own CPU seconds.
+//! with the count of what it did, its seconds and its own CPU seconds; `replay` also tells how late
+//! it was at most.
 
 mod curves;
 mod stages;
@@ -32,6 +33,11 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The last message of each partition is stamped so much later: all before it falls due.
 const END_MS: i64 = 3_600_000;
+
+/// How long a producer gathers: to fill requests, or as one of many that each send what they have.
+/// Clocks go by what arrives, so what arrives in lumps makes segments late.
+const FULL_MS: &str = "20";
+const SOON_MS: &str = "5";
 
 /// What a pipeline holds.
 const PIPELINE: usize = 10;
@@ -103,12 +109,12 @@ fn lines(file: &str) -> Fallible<impl Iterator<Item = std::io::Result<String>>> 
     Ok(BufReader::with_capacity(1 << 20, std::fs::File::open(file)?).lines())
 }
 
-fn producer(bootstrap: &str) -> Fallible<BaseProducer> {
+fn producer(bootstrap: &str, linger_ms: &str) -> Fallible<BaseProducer> {
     let producer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
-        .set("linger.ms", "20")
+        .set("linger.ms", linger_ms)
         .set("message.max.bytes", "25000000")
         .set("queue.buffering.max.kbytes", "262144")
         .create()?;
@@ -145,7 +151,7 @@ fn finish(producer: &BaseProducer) -> Fallible<()> {
 }
 
 fn load(bootstrap: &str, topic: &str, partitions: &str, file: &str) -> Fallible<Value> {
-    let producer = producer(bootstrap)?;
+    let producer = producer(bootstrap, FULL_MS)?;
     let meter = Meter::start();
     let (mut count, mut bytes, mut last) = (0, 0, (0, String::new(), String::new()));
     for line in lines(file)? {
@@ -169,22 +175,25 @@ fn load(bootstrap: &str, topic: &str, partitions: &str, file: &str) -> Fallible<
 }
 
 fn replay(bootstrap: &str, topic: &str, file: &str) -> Fallible<Value> {
-    let producer = producer(bootstrap)?;
+    let producer = producer(bootstrap, SOON_MS)?;
     let meter = Meter::start();
-    let (mut count, mut bytes, mut first) = (0, 0, None);
+    let (mut count, mut bytes, mut first, mut late) = (0, 0, None, Duration::ZERO);
     for line in lines(file)? {
         let line = line?;
         let (at_ms, key, span) = timed(&line)?;
         let due = Duration::from_millis((at_ms - *first.get_or_insert(at_ms)) as u64);
-        let wait = due.saturating_sub(meter.began.elapsed());
-        if !wait.is_zero() {
-            serve(&producer, wait);
+        let passed = meter.began.elapsed();
+        late = late.max(passed.saturating_sub(due));
+        if due > passed {
+            serve(&producer, due - passed);
         }
         send(&producer, BaseRecord::to(topic).key(key.as_bytes()).payload(span.as_bytes()))?;
         (count, bytes) = (count + 1, bytes + span.len() as u64);
     }
     finish(&producer)?;
-    Ok(meter.read(count, bytes))
+    let mut figures = meter.read(count, bytes);
+    figures["late_ms"] = (late.as_millis() as u64).into();
+    Ok(figures)
 }
 
 /// Reads all of a topic, from its beginning to the ends that it has by then.
@@ -233,7 +242,7 @@ fn drain(bootstrap: &str, topic: &str) -> Fallible<Value> {
 fn copy(bootstrap: &str, from: &str, to: &str) -> Fallible<Value> {
     let mut messages: Vec<Vec<u8>> = Vec::new();
     read_all(bootstrap, from, |payload| messages.push(payload.to_vec()))?;
-    let producer = producer(bootstrap)?;
+    let producer = producer(bootstrap, FULL_MS)?;
     let meter = Meter::start();
     for message in &messages {
         send(&producer, BaseRecord::to(to).payload(message))?;
