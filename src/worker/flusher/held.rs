@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::segment::batch::Header;
 use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
 use crate::segment::offset_map::OffsetMap;
-use crate::segment::{BatchId, Offset, ShardId};
+use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::books::Settled;
 use crate::store::{Epoch, Fenced, Store, Taken};
 use crate::sys::{random, time};
@@ -390,6 +390,11 @@ impl Held {
         close_books(desk, self.shard, &taken.state.books);
         self.lose();
         Ok(())
+    }
+
+    /// Whether something may be due when the clock stands at `by`.
+    pub fn may_have_due(&self, by: Option<EventMs>) -> bool {
+        !self.leaving && self.owned.as_ref().is_some_and(|owned| owned.may_have_due(by))
     }
 
     /// What is due now, at most `room` bytes of it. Nothing until the index is complete, and

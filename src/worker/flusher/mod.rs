@@ -21,6 +21,7 @@ mod output;
 mod owned;
 mod pace;
 mod pages;
+mod rest;
 mod round;
 mod tell;
 
@@ -42,14 +43,6 @@ use std::time::Duration;
 
 /// What is said not to work, and once to work again.
 const SILENT: &str = "the store does not answer; nothing is flushed";
-
-/// How often what is new is indexed, what is due is sent, what was acknowledged is settled. Each
-/// time has its price in calls to the store and in blocks that are read for a few of their chunks,
-/// so things are gathered for as long as nobody minds: it bounds how late a deadline is seen.
-const WORK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// The same while all shards work off a backlog.
-const BACKLOG_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Raw bytes of one round, at most (one segment at least). Of a large round fewer blocks are read
 /// again by the next.
@@ -184,6 +177,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         round: Round::none(),
         flights: Flights::new(),
         worked_at: Duration::ZERO,
+        glance_at: Duration::ZERO,
         is_full: false,
         made_room_at: Duration::ZERO,
         rebuilds: 0,
@@ -201,6 +195,8 @@ struct Flusher<'a> {
     round: Round,
     flights: Flights,
     worked_at: Duration,
+    /// When it is looked whether something is due, if that is before the next work.
+    glance_at: Duration,
     /// As much is in flight as may be.
     is_full: bool,
     made_room_at: Duration,
@@ -225,8 +221,12 @@ impl Flusher<'_> {
         } else if self.is_full && self.desk.may_send(&self.flights) {
             let outcome = self.flush();
             self.sort(outcome)?;
+        } else if now >= self.glance_at && self.may_have_due(now, Duration::ZERO) {
+            let outcome = self.work(now);
+            self.sort(outcome)?;
         }
-        self.acknowledge(self.work_at().saturating_sub(time::monotonic()));
+        let wait = self.rest();
+        self.acknowledge(wait);
         self.look_at_kafka(time::monotonic());
         self.desk.troubles.tell(time::monotonic());
         self.desk.producer.mend()
@@ -253,11 +253,6 @@ impl Flusher<'_> {
                 return Ok(());
             }
         }
-    }
-
-    fn work_at(&self) -> Duration {
-        let is_backlog = !self.held.is_empty() && self.held.iter().all(|held| held.pace.is_fast());
-        self.worked_at + if is_backlog { BACKLOG_INTERVAL } else { WORK_INTERVAL }
     }
 
     /// Sorts what failed, once: the store is away (try again), or this cannot go on.

@@ -7,7 +7,7 @@ use crate::board::words::ShardWord;
 use crate::segment::batch::Header;
 use crate::segment::index::{Index, Limits, Marks};
 use crate::segment::offset_map::OffsetMap;
-use crate::segment::{BatchId, Offset, ShardId};
+use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::books::{Books, Settled};
 use crate::store::{Epoch, Life, State, Taken};
 use crate::worker::now_ms;
@@ -36,6 +36,11 @@ impl Owned {
         let marks = self.index.settle_known(floor, map);
         let messages = marks.iter().map(|marks| marks.spans).sum();
         self.ledger.note(marks, &Settled::skipped(messages));
+    }
+
+    /// Whether something may be due when the clock stands at `by`: see [`Index::next_due`].
+    pub fn may_have_due(&self, by: Option<EventMs>) -> bool {
+        self.index.next_due().is_some_and(|next| Some(next) <= by)
     }
 
     /// All that the store has is indexed.
@@ -94,6 +99,9 @@ pub fn report_books(slot: ShardSlot<'_>, books: &Books, buffered: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::batch::{self, Compression, Place};
+    use crate::segment::chunk::Draft;
+    use crate::segment::span::{self, Validate};
     use crate::store::Identity;
 
     const LIMITS: Limits =
@@ -114,6 +122,23 @@ mod tests {
             books: Books { read: 9, settled: Settled::skipped(settled) },
             ..State::begun(identity, Life(1), Offset(position))
         }
+    }
+
+    #[test]
+    fn what_may_be_due_is_known_by_the_clock_alone() {
+        let mut draft = Draft::new(1000);
+        let span = br#"{"project_id":1,"trace_id":"t","span_id":"s","parent_span_id":null}"#;
+        let Ok(span) = span::parse(span, Validate::Ids) else { panic!("no span") };
+        draft.add(&span, Offset(9), EventMs(100));
+        let (id, previous, start, next) = (BatchId(8), Some(BatchId(7)), Offset(9), Offset(10));
+        let place = Place { id, previous, start, next, clock: EventMs(100) };
+        let header = batch::pack(&mut draft, place, Compression::None).header;
+        let mut owned = owned();
+        assert!(!owned.may_have_due(Some(EventMs(i64::MAX))) && owned.follow(&header, 0));
+        // `root-timeout` is 1000.
+        let may = |by| owned.may_have_due(Some(EventMs(by)));
+        assert!(!may(1099) && may(1100));
+        assert!(!owned.may_have_due(None), "a shard without a message has no clock");
     }
 
     #[test]
