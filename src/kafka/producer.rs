@@ -22,6 +22,10 @@ use std::time::{Duration, Instant};
 /// acknowledgement arrives.
 const SLICE: Duration = Duration::from_millis(1);
 
+/// So many slices after it was told to send at once, the client is still told so: its thread has to
+/// run meanwhile, or `linger.ms` counts after all.
+const URGENT_SLICES: u32 = 5;
+
 /// Clients that one process replaces at most. Each leaves its threads and memory behind; a new
 /// process has none of that.
 const REBUILDS_MAX: u64 = 5;
@@ -137,6 +141,7 @@ pub struct Producer {
     open: QuickMap<u64, Open>,
     outcomes: Vec<Outcome>,
     in_flight_messages: usize,
+    urgent_slices: u32,
     rebuilds: u64,
 }
 
@@ -162,6 +167,7 @@ impl Producer {
             open: QuickMap::default(),
             outcomes: Vec::new(),
             in_flight_messages: 0,
+            urgent_slices: 0,
             rebuilds: 0,
         })
     }
@@ -224,12 +230,26 @@ impl Producer {
             if left.is_zero() {
                 break;
             }
-            // The wrapper's own waiting spins through its last millisecond.
-            let idle = self.in_flight_messages == 0;
-            std::thread::sleep(if idle { left } else { SLICE.min(left) });
+            self.rest(left);
             self.serve();
         }
         std::mem::take(&mut self.outcomes)
+    }
+
+    /// Waits for `left`, or for a slice of it while something is in flight. The wrapper's own
+    /// waiting spins through its last millisecond.
+    fn rest(&mut self, left: Duration) {
+        if self.in_flight_messages == 0 {
+            return std::thread::sleep(left);
+        }
+        let urgent = self.urgent_slices > 0 && left >= SLICE;
+        match self.clients.last().filter(|_| urgent) {
+            Some(client) => {
+                self.urgent_slices -= 1;
+                send::send_now(client, SLICE);
+            }
+            None => std::thread::sleep(SLICE.min(left)),
+        }
     }
 
     fn serve(&mut self) {
@@ -238,9 +258,10 @@ impl Producer {
     }
 
     /// Sends what is queued, without waiting for more of it.
-    pub fn send_now(&self) {
+    pub fn send_now(&mut self) {
         if let Some(client) = self.clients.last() {
             send::send_now(client, SLICE);
+            self.urgent_slices = URGENT_SLICES;
         }
     }
 
