@@ -16,7 +16,8 @@ produce "$IN" <"$TMP/in"
 wait_until 20 board_says 'total("open_spans"), d["health"]' "($(wc -l <"$TMP/in"), 'healthy')"
 status() { "$SPANBUFD" status --instance "$INSTANCE"; }
 expect_status 0 status
-for word in healthy 'up ' PID STATE AGE RESTARTS LAST-EXIT HEARTBEAT PROGRESS RSS WAITING-FOR \
+[ "$(sed -n 1p "$TMP/answer")" = healthy ] || fail "the verdict is not the first line"
+for word in 'up ' PID STATE AGE RESTARTS LAST-EXIT HEARTBEAT PROGRESS RSS WAITING-FOR \
     HOLDER CLOCK-LAG OPEN-SEGMENTS OLDEST-DUE INDEX LAG FLOOR-LAG FLOOR-AGE STATE flowing \
     'a second, since the start: read' 'total: read'; do
     grep -q -- "$word" "$TMP/answer" || { cat "$TMP/answer"; fail "no $word"; }
@@ -101,7 +102,7 @@ grep -q 'cannot signal .*; run it as root or ' "$TMP/answer" || fail "reload: $(
 kill -STOP "$DAEMON"
 stuck() {
     status >"$TMP/text"
-    [ $? -eq 1 ] && grep -q "the supervisor's last turn is" "$TMP/text"
+    [ $? -eq 1 ] && sed -n 1p "$TMP/text" | grep -q "^degraded: the supervisor's last turn is"
 }
 wait_until 15 stuck
 kill -CONT "$DAEMON"

@@ -28,12 +28,13 @@ pub fn text(board: &Board, now: Duration, before: Option<&Totals>) -> String {
     out
 }
 
+/// The verdict first: a monitoring system shows one line.
 fn head(board: &Board, now: Duration, wall_ms: i64) -> String {
     let daemon = board.daemon();
     let flaws = flaws(board, now);
     let health = if flaws.is_empty() { "healthy".into() } else { degraded(&flaws) };
     format!(
-        "spanbufd (pid {}) {}, up {}, last turn {} ago, generation {}\n{health}\n",
+        "{health}\nspanbufd (pid {}) {}, up {}, last turn {} ago, generation {}\n",
         daemon.get(DaemonWord::Pid),
         daemon.state().name(),
         span(up_ms(board, wall_ms)),
