@@ -238,6 +238,41 @@ fn stocked(store: &mut dyn Store) -> (Life, Batch) {
     (life, batch)
 }
 
+/// What `l` lists and the books say of a taken shard.
+fn books(store: &mut dyn Store) -> (usize, Settled) {
+    let taken = store.take(SHARD, Epoch(1)).unwrap().expect("a life");
+    assert!(taken.whole());
+    (taken.listed.len(), taken.state.books.settled)
+}
+
+fn refuses_what_is_late_or_knows_no_cleaning(store: &mut dyn Store) {
+    let (life, first) = stocked(store);
+    let second = made(2, Some(first.header.id), 12);
+    let call = append(life, 12, Some(first.header.id), Some(second.clone()));
+    assert_eq!(store.append(&[call]).unwrap(), [Appended::Done]);
+    let late = [marks(&first, &[0])];
+    let all = [marks(&first, &[0, 1])];
+    for (told, sum) in [(&late, 1), (&all, 2), (&all, 2)] {
+        assert_eq!(store.settle(SHARD, Epoch(1), told, &delivered(sum)).unwrap(), Fenced::Done);
+    }
+    let refused = store.settle(SHARD, Epoch(1), &late, &delivered(1)).unwrap();
+    assert_eq!((refused, books(store)), (Fenced::Refused, (1, delivered(2))));
+    let (id, header_bytes) = (second.header.id, second.header_bytes);
+    let from = vec![(Listed { id, header_bytes, first: Offset(12) }, Marks::default())];
+    let clean = Clean { shard: SHARD, epoch: Epoch(1), from, carry: made(3, None, 12) };
+    assert_eq!(store.clean(&clean).unwrap(), Fenced::Done);
+    let moved = [marks(&second, &[0])];
+    let refused = store.settle(SHARD, Epoch(1), &moved, &delivered(3)).unwrap();
+    assert_eq!((refused, books(store)), (Fenced::Refused, (1, delivered(2))));
+}
+
+#[test]
+fn a_settle_that_is_late_or_knows_no_cleaning_changes_nothing() {
+    refuses_what_is_late_or_knows_no_cleaning(&mut MemoryStore::new());
+    let redis = Redis::start("late");
+    refuses_what_is_late_or_knows_no_cleaning(&mut redis.store());
+}
+
 #[test]
 fn a_repeat_after_the_chain_has_moved_on_leaves_the_listed_value_alone() {
     let redis = Redis::start("repeat");

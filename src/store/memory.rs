@@ -118,7 +118,21 @@ impl Shard {
     }
 
     /// See settle.lua.
-    fn settle(&mut self, marks: &BatchMarks) {
+    fn settle(&mut self, epoch: Epoch, marks: &[&BatchMarks], settled: &Settled) -> Fenced {
+        let Some(state) = self.state.as_mut().filter(|state| state.epoch == Some(epoch)) else {
+            return Fenced::Refused;
+        };
+        let (before, now) = (state.books.settled.total(), settled.total());
+        let all_listed = marks.iter().all(|marks| self.live.contains_key(&marks.batch));
+        if now < before || (now > before && !all_listed) {
+            return Fenced::Refused;
+        }
+        state.books.settled = *settled;
+        marks.iter().for_each(|marks| self.mark(marks));
+        Fenced::Done
+    }
+
+    fn mark(&mut self, marks: &BatchMarks) {
         if !self.live.contains_key(&marks.batch) {
             return;
         }
@@ -249,16 +263,10 @@ impl Store for MemoryStore {
         marks: &[BatchMarks],
         settled: &Settled,
     ) -> Result<Fenced> {
-        let kept = self.shard(shard);
-        let fenced = if kept.epoch() == Some(epoch) {
-            marks.iter().for_each(|marks| kept.settle(marks));
-            if let Some(state) = &mut kept.state {
-                state.books.settled = *settled;
-            }
-            Fenced::Done
-        } else {
-            Fenced::Refused
-        };
+        // As in Redis, a batch without marks is not told of.
+        let told = |marks: &&BatchMarks| marks.done || !marks.marks.0.is_empty();
+        let marks: Vec<&BatchMarks> = marks.iter().filter(told).collect();
+        let fenced = self.shard(shard).settle(epoch, &marks, settled);
         self.answer(fenced)
     }
 

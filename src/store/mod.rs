@@ -143,7 +143,8 @@ impl Taken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fenced {
     Done,
-    /// Another owner took the shard, or the life is gone: let go and take again.
+    /// Another owner took the shard, the life is gone, or batches are not those that the caller
+    /// knows: let go and take again.
     Refused,
 }
 
@@ -189,6 +190,8 @@ pub trait Store {
 
     /// Records what is settled, for one shard, and in the same step what the books then say:
     /// `settled` is the life's sum with these marks included. At most [`SETTLE_BATCHES_MAX`].
+    /// Refused with a sum below the stored one (it is late, and more was told since), and with
+    /// marks of a batch that is not listed, unless it repeats what the store has.
     fn settle(
         &mut self,
         shard: ShardId,

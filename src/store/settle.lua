@@ -8,12 +8,29 @@
 -- Touches only batches that l lists, moves the counters by what was really added or removed, and
 -- may be repeated. Begins with a write that a full Redis allows: a full Redis must drain. What can
 -- fail comes first: where somebody else's key is in the place of l or d, nothing is changed.
+--
+-- Sums, not differences: a repeat after a lost reply says the same. They only grow, so one that
+-- says less was overtaken by what its sender has told since. One that says more and names what l
+-- does not list knows nothing of a cleaning: its marks would be lost, and its sums too high.
 local p, l, d = KEYS[1], KEYS[2], KEYS[3]
 redis.call('HDEL', p, '')
 redis.call('HDEL', d, '')
 redis.call('ZCARD', l)
 if redis.call('HGET', p, 'epoch') ~= ARGV[1] then
   return 'refused'
+end
+local sums = {'delivered', 'duplicates', 'dead_letters', 'dropped', 'skipped'}
+local more = 0
+for i, sum in ipairs(redis.call('HMGET', p, unpack(sums))) do
+  more = more + ARGV[2 + i] - (tonumber(sum) or 0)
+end
+if more < 0 then
+  return 'refused'
+end
+for i = 4, #KEYS do
+  if more > 0 and not redis.call('ZSCORE', l, ARGV[9 + (i - 4) * 3]) then
+    return 'refused'
+  end
 end
 local batches, marked = 0, 0
 for i = 4, #KEYS do
@@ -29,9 +46,9 @@ for i = 4, #KEYS do
     end
   end
 end
--- Sums, not differences: a repeat after a lost reply says the same.
-redis.call('HSET', p, 'delivered', ARGV[3], 'duplicates', ARGV[4], 'dead_letters', ARGV[5],
-  'dropped', ARGV[6], 'skipped', ARGV[7])
+for i, sum in ipairs(sums) do
+  redis.call('HSET', p, sum, ARGV[2 + i])
+end
 redis.call('HINCRBY', p, 'batches', batches)
 redis.call('HINCRBY', p, 'marked', marked)
 redis.call('EXPIRE', p, ARGV[2])

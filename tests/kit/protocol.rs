@@ -64,8 +64,35 @@ struct Flusher {
     next: Next,
     flight: Vec<(DueSegment, Vec<Offset>)>,
     unsettled: BTreeMap<BatchId, BatchMarks>,
+    /// What a settle tells: again as it was, until it is answered.
+    page: Option<(Vec<BatchMarks>, Settled)>,
+    /// The sums that the store has acknowledged.
+    told: Settled,
     /// A cleaning whose answer is not known, with the chunks that it moves.
     cleaning: Option<(Clean, Vec<ChunkRef>)>,
+}
+
+impl Flusher {
+    fn note(&mut self, mut marks: BatchMarks) {
+        marks.spans += self.unsettled.get(&marks.batch).map_or(0, |before| before.spans);
+        self.unsettled.insert(marks.batch, marks);
+    }
+
+    /// What to tell the store, with the sums that it then has.
+    fn page(&mut self) -> (Vec<BatchMarks>, Settled) {
+        let page = self.page.take().unwrap_or_else(|| {
+            let marks: Vec<BatchMarks> =
+                std::mem::take(&mut self.unsettled).into_values().collect();
+            let delivered = marks.iter().map(|marks| marks.spans).sum();
+            let sums = self.told.plus(&Settled { delivered, ..Settled::default() });
+            (marks, sums)
+        });
+        self.page.insert(page).clone()
+    }
+
+    fn has_told_all(&self) -> bool {
+        self.unsettled.is_empty() && self.page.is_none()
+    }
 }
 
 pub struct World {
@@ -141,7 +168,7 @@ impl World {
         let behind = self.ingest.at.is_some_and(|at| at.1 > flusher.index.position());
         !behind
             && flusher.flight.is_empty()
-            && flusher.unsettled.is_empty()
+            && flusher.has_told_all()
             && flusher.cleaning.is_none()
             && flusher.index.open_segments() == 0
     }
@@ -322,21 +349,20 @@ impl World {
             Next::Follow => ("indexes", self.follow(flusher, lost)),
             Next::Fetch => ("fetches", self.fetch(flusher, lost)),
             Next::Produce => {
-                for (due, offsets) in flusher.flight.drain(..) {
+                for (due, offsets) in std::mem::take(&mut flusher.flight) {
                     offsets.iter().for_each(|at| *self.delivered.entry(*at).or_default() += 1);
                     for marks in flusher.index.settle(&due.chunks) {
-                        flusher.unsettled.insert(marks.batch, marks);
+                        flusher.note(marks);
                     }
                 }
                 flusher.next = Next::Settle;
                 ("produces", true)
             }
             Next::Settle => {
-                let marks: Vec<BatchMarks> = flusher.unsettled.values().cloned().collect();
-                let answer =
-                    self.store.settle(SHARD, flusher.epoch, &marks, &Settled::default()).unwrap();
+                let (marks, sums) = flusher.page();
+                let answer = self.store.settle(SHARD, flusher.epoch, &marks, &sums).unwrap();
                 if !lost {
-                    flusher.unsettled.clear();
+                    (flusher.page, flusher.told) = (None, sums);
                     flusher.next = Next::Clean;
                 }
                 ("settles", lost || answer == Fenced::Done)
@@ -372,6 +398,8 @@ impl World {
             next: Next::Follow,
             flight: Vec::new(),
             unsettled: settled.into_iter().map(|marks| (marks.batch, marks)).collect(),
+            page: None,
+            told: taken.state.books.settled,
             cleaning: None,
         });
     }
@@ -473,8 +501,7 @@ impl World {
     fn compare_flusher(&mut self, nth: usize) {
         let state = self.store.look(&[SHARD]).unwrap().pop().flatten();
         let Some(flusher) = &self.flushers[nth] else { return };
-        if !flusher.flight.is_empty() || !flusher.unsettled.is_empty() || flusher.cleaning.is_some()
-        {
+        if !flusher.flight.is_empty() || !flusher.has_told_all() || flusher.cleaning.is_some() {
             return;
         }
         let agrees = state.is_some_and(|state| {

@@ -435,7 +435,12 @@ fn settle(s: &mut State, rules: Rules, nth: u8, lost: bool) {
     let before = redis.live();
     let Some(index) = &mut s.daemons[nth as usize].index else { return };
     let ours = |p: &Head| p.epoch == index.epoch || rules.is(Mutation::SettleAnyEpoch);
-    if !redis.p.as_ref().is_some_and(ours) {
+    // The sums show it: no repeat, and a cleaning has moved what it names.
+    let moved = |(id, held, open): &(u8, Set, Set)| {
+        !redis.l.contains(id) && held & !open & redis.live() != 0
+    };
+    let knows_all = !index.batches.iter().any(moved) || rules.is(Mutation::SettleUnlisted);
+    if !redis.p.as_ref().is_some_and(ours) || !knows_all {
         if !lost {
             s.daemons[nth as usize].index = None;
         }

@@ -457,10 +457,17 @@ impl Held {
         Ok(())
     }
 
-    /// A refusal means another owner or another life: the state tells which.
+    /// A refusal means another owner or another life, which the state tells, or other batches than
+    /// the index has.
     fn lose_or_wait(&mut self, desk: &mut Desk<'_>) -> Result<()> {
         self.compare(desk)?;
-        self.lose();
+        if self.owned.is_some() {
+            log::warn!(
+                "shard {}: the store has other batches; building the index again",
+                self.shard
+            );
+            self.lose();
+        }
         Ok(())
     }
 
