@@ -127,7 +127,7 @@ impl Worker<'_> {
     }
 
     fn name(&self) -> String {
-        format!("{}/{}", self.kind.name(), self.number)
+        self.kind.label(self.number)
     }
 
     /// `None` for one that has not ended yet.

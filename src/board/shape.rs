@@ -69,7 +69,7 @@ impl Shape {
             Kind::Ingest => (0, self.ingests),
             Kind::Flusher => (self.ingests, self.flushers),
         };
-        assert!(number < count, "{}/{number} has no slot", kind.name());
+        assert!(number < count, "{} has no slot", kind.label(number));
         let start = HEADER + DAEMON + (before + number) * WORKER;
         start..start + WORKER
     }

@@ -197,6 +197,11 @@ impl Kind {
             Kind::Flusher => "flusher",
         }
     }
+
+    /// A worker's name in log and status, such as `flusher/3`.
+    pub fn label(self, number: usize) -> String {
+        format!("{}/{number}", self.name())
+    }
 }
 
 /// Declares the values of a state or reason word, with the names that log and status show.

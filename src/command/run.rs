@@ -191,7 +191,7 @@ fn duty(kind: Kind, number: usize, main: Main, current: &Rc<Current>, last: Last
         main: Box::new(move |board, number| {
             let (config, is_proven) = (current.config.borrow(), current.is_proven.get());
             logging::keep_last_lines(&last);
-            logging::set_process(&format!("{}/{number}", kind.name()));
+            logging::set_process(&kind.label(number));
             logging::set_level(config.log_level);
             worker::birth(kind, number, board, is_proven, |berth| main(&config, berth))
         }),

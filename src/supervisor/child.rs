@@ -49,7 +49,7 @@ impl Child {
     }
 
     pub fn name(&self) -> String {
-        format!("{}/{}", self.duty.kind.name(), self.duty.number)
+        self.duty.kind.label(self.duty.number)
     }
 
     pub fn slot<'b>(&self, board: &'b Board) -> WorkerSlot<'b> {

@@ -110,7 +110,7 @@ pub fn birth(
     is_proven: bool,
     main: impl FnOnce(&Berth<'_>) -> i32,
 ) -> i32 {
-    let name = format!("{}/{number}", kind.name());
+    let name = kind.label(number);
     if let Err(why) = signal::listen_as_worker() {
         log::error!("{name} cannot listen to signals: {why}");
         return ErrorKind::Temporary as i32;

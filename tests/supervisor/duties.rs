@@ -85,7 +85,7 @@ fn roster(flushers: usize, behaviour: &str, is_new: &Rc<Cell<bool>>) -> Vec<Duty
             let (of_the_dead, is_new) = (last.clone(), Rc::clone(is_new));
             let main = move |board: &Board, number| {
                 logging::keep_last_lines(&last);
-                logging::set_process(&format!("{}/{number}", kind.name()));
+                logging::set_process(&kind.label(number));
                 // What reads the new configuration is work of the same kind, but for one.
                 let work =
                     if rejects && !is_new.get() && kind == Kind::Flusher { flush } else { work };

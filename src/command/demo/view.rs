@@ -81,7 +81,7 @@ fn workers(board: &Board) -> Vec<String> {
 
 fn worker(board: &Board, kind: Kind, number: usize, shards: usize, cells: [&str; 3]) -> String {
     let slot = board.worker(kind, number);
-    let name = format!("{}/{number}", kind.name());
+    let name = kind.label(number);
     let state = WorkerState::from_word(slot.get(WorkerWord::State)).name();
     let restarts = slot.get(WorkerWord::Restarts);
     let [read, buffered, segments] = cells;
