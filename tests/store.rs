@@ -21,6 +21,7 @@ use spanbufd::store::memory::MemoryStore;
 use spanbufd::store::{
     Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, Store,
 };
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const SHARD: ShardId = ShardId(3);
@@ -50,7 +51,7 @@ fn append(life: Life, position: i64, tip: Option<BatchId>, batch: Option<Batch>)
         tip,
         next: Offset(position + 2),
         clock: EventMs(position),
-        batch,
+        batch: batch.map(Rc::new),
     }
 }
 

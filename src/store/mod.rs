@@ -22,6 +22,7 @@ use crate::segment::batch::{Batch, Block};
 use crate::segment::index::{BatchMarks, Marks};
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use books::{Books, Settled};
+use std::rc::Rc;
 
 /// Batches that one settle names at most: bounds a script's time.
 pub const SETTLE_BATCHES_MAX: usize = 500;
@@ -97,7 +98,8 @@ pub struct Append {
     /// The position after it.
     pub next: Offset,
     pub clock: EventMs,
-    pub batch: Option<Batch>,
+    /// Shared with whoever keeps it to try the same again: it may be large.
+    pub batch: Option<Rc<Batch>>,
 }
 
 /// The answer to one append.

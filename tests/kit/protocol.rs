@@ -16,6 +16,7 @@ use spanbufd::store::{
     Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, Store,
 };
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 const SHARD: ShardId = ShardId(1);
 /// Two traces by turns, in batches of two: settling one trace marks a part of each batch.
@@ -285,7 +286,7 @@ impl World {
         }
         let (id, clock) = (BatchId(self.number()), EventMs(next.0));
         let place = Place { id, previous: tip, start: position, next, clock };
-        let batch = Some(batch::pack(&mut draft, place, Compression::None));
+        let batch = Some(Rc::new(batch::pack(&mut draft, place, Compression::None)));
         Append { shard: SHARD, life, position, tip, next, clock, batch }
     }
 

@@ -197,6 +197,8 @@ impl RedisStore {
         if !replies.iter().any(forgotten) {
             return Ok(replies);
         }
+        // Their batches need not be there twice.
+        drop(commands);
         self.load_scripts()?;
         let commands = make(self);
         self.link.call(&commands)

@@ -94,7 +94,7 @@ impl Desk<'_> {
     }
 
     /// Packs what is ripe; everything that waits to be appended.
-    fn pending(&mut self, all: bool, now: Duration) -> Result<Vec<Append>> {
+    pub(super) fn pending(&mut self, all: bool, now: Duration) -> Result<Vec<Append>> {
         let mut appends = Vec::new();
         for shard in self.shards.values_mut().filter(|shard| shard.alone.may_work(now)) {
             let leaving = shard.phase == Phase::Leaving && shard.has_draft();

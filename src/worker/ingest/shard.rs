@@ -22,6 +22,7 @@ use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::{Append, Life, State};
 use crate::sys::{random, time};
 use crate::worker::Alone;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What a shard is doing.
@@ -341,7 +342,7 @@ impl Shard {
             tip: self.tip,
             next,
             clock: self.clock_now(),
-            batch,
+            batch: batch.map(Rc::new),
         };
         Pending { append, tally }
     }

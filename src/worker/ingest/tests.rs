@@ -13,7 +13,7 @@ use crate::segment::clock::Clock;
 use crate::segment::span::Validate;
 use crate::segment::{EventMs, Offset, ShardId};
 use crate::store::redis::RedisStore;
-use crate::store::{Identity, Life, State};
+use crate::store::{Append, Identity, Life, State};
 use crate::sys::time;
 use crate::worker::Berth;
 use std::mem::ManuallyDrop;
@@ -231,6 +231,18 @@ fn what_is_read_is_kept_when_retention_bites_while_the_store_is_away() {
         assert_eq!(desk.compare_range(ID, Offset(100), Offset(200)).ok(), Some(false));
         let pending = self::shard(desk).pending.as_ref().map(|pending| pending.tally.lost);
         assert_eq!(pending, Some(94));
+    });
+}
+
+#[test]
+fn a_batch_on_its_way_into_the_store_is_no_copy() {
+    at_desk(|desk, _| {
+        draft_span(desk);
+        let append = desk.pending(true, time::monotonic()).ok().and_then(|mut all| all.pop());
+        let kept = shard(desk).pending.as_ref().map(|pending| &pending.append);
+        let bytes = |append: &Append| append.batch.as_ref().map(|batch| batch.value.as_ptr());
+        assert!(kept.and_then(bytes).is_some());
+        assert_eq!(append.as_ref().and_then(bytes), kept.and_then(bytes));
     });
 }
 
