@@ -1,44 +1,79 @@
 #!/bin/sh
-# A dead-letter topic that takes nothing stops no segment; when it takes messages again, all that
-# waited gets there.
+# A dead-letter topic that takes nothing stops no segment, has none sent again, keeps no room from
+# being made and holds up no stop; when it takes messages again, all that waited gets there.
 # kafka: mock
+# timeout: 240
 . "$(dirname "$0")/lib/common.sh"
 
 start_redis
 start_kafka 1
-start_spanbufd --timeout 3 --root-timeout 1 --dead-letter-topic "$DEAD"
+generate --traces 1 --spans-per-trace 4 --seed 80 >"$TMP/in"
+# One more span of that trace, and one alone, which the output takes in no message.
+python3 - "$TMP" <<'EOF'
+import json, sys
+folder = sys.argv[1]
+*_, span = (json.loads(line) for line in open(folder + "/in"))
+span.update(span_id="feed" * 4, is_segment=False, x="x" * 90000)
+for name, trace in ("large", span["trace_id"]), ("alone", "feed" * 8):
+    with open(f"{folder}/{name}", "w") as out:
+        print(json.dumps(dict(span, trace_id=trace)), file=out)
+EOF
+start_spanbufd --timeout 3 --root-timeout 1 --dead-letter-topic "$DEAD" \
+    --kafka-producer message.max.bytes=60000
 wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(1, {0})'
-# More than may be in flight at a time.
 tell_mock topic-error "$DEAD" topic-denied
+# From then on it is known what is too large.
+produce "$IN" <"$TMP/alone" >/dev/null
+wait_until 40 grep -q 'output).*grant' "$TMP/log"
+cat "$TMP/in" "$TMP/large" | produce "$IN" >/dev/null
+wait_until 20 all_out "$TMP/in"
+# More than may be in flight at a time.
 awk 'BEGIN { for (i = 0; i < 4000; i++) print "no span " i }' >"$TMP/bad"
 produce "$IN" <"$TMP/bad" >/dev/null
-wait_until 40 grep -q 'output).*grant' "$TMP/log"
 for seed in 81 82 83; do
     generate --traces 40 --seed $seed | tee -a "$TMP/in" | produce "$IN" >/dev/null
     wait_until 20 all_out "$TMP/in"
 done
 board_says 'total("dead_letters")' 0 || fail "letters were settled that nobody took"
 tell_mock topic-error "$DEAD" none
-wait_until 60 board_says 'total("dead_letters")' 4000
+wait_until 60 board_says 'total("dead_letters")' 4002
 stop_spanbufd
 check "$TMP/in"
 
-# Nor does it keep room from being made: what nobody takes is the oldest, the clock stands.
-start_spanbufd --timeout 600 --root-timeout 500 --compression none --dead-letter-topic "$DEAD"
-wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(1, {0})'
-tell_mock topic-error "$DEAD" topic-denied
+# room_is_made SEED: a full Redis is emptied of segments though none is due, since the clock stands;
+# what nobody takes is what is oldest.
+room_is_made() {
+    produce "$IN" <"$TMP/bad" >/dev/null
+    wait_until 40 board_says 'total("read")' 4000
+    generate --traces 700 --seed "$1" | tee "$TMP/more" | produce "$IN" >/dev/null
+    more=$(wc -l <"$TMP/more")
+    wait_until 40 board_says 'total("read")' $((more + 4000))
+    redis_cli config set maxmemory 1 >/dev/null
+    wait_until 60 board_says "total('delivered') > $more / 2" True
+    board_says 'total("dead_letters"), {x["paused"] for x in s}' '(0, {5})' ||
+        fail "something was read, or a letter settled that nobody took"
+    redis_cli config set maxmemory 0 >/dev/null
+}
+start_slow() {
+    start_spanbufd --timeout 600 --root-timeout 500 --compression none --dead-letter-topic "$DEAD"
+    wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(1, {0})'
+}
+
+start_slow
 denied=$(said 'output).*grant')
-produce "$IN" <"$TMP/bad" >/dev/null
-wait_until 40 says 'output).*grant' "$denied"
-generate --traces 700 --seed 84 >"$TMP/more"
-produce "$IN" <"$TMP/more" >/dev/null
-more=$(wc -l <"$TMP/more")
-wait_until 40 board_says 'total("read")' $((more + 4000))
-redis_cli config set maxmemory 1 >/dev/null
-wait_until 60 board_says "total('delivered') > $more / 2" True
-board_says 'total("dead_letters"), {x["paused"] for x in s}' '(0, {5})' ||
-    fail "something was read, or a letter settled that nobody took"
-redis_cli config set maxmemory 0 >/dev/null
+tell_mock topic-error "$DEAD" topic-denied
+room_is_made 84
+says 'output).*grant' "$denied" || fail "the dead-letter topic took messages"
 tell_mock topic-error "$DEAD" none
+wait_until 60 board_says 'total("dead_letters")' 4000
+stop_spanbufd
+
+# Without a leader: what was sent hangs in flight.
+tell_mock leader "$DEAD" 0 gone
+start_slow
+room_is_made 85
+stops_within 10000 "a dead-letter topic without a leader"
+tell_mock leader "$DEAD" 0 1
+start_slow
 wait_until 60 board_says 'total("dead_letters")' 4000
 stop_spanbufd

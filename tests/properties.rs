@@ -259,9 +259,9 @@ fn damaged_bytes_give_damage_and_never_a_panic() {
 }
 
 #[test]
-fn a_reject_comes_back_whole_and_is_due_at_once() {
-    let reject = RejectBody {
-        offset: Offset(5),
+fn rejects_come_back_whole_and_wait_in_a_line_without_a_deadline() {
+    let reject = |offset| RejectBody {
+        offset: Offset(offset),
         timestamp_ms: Some(-1),
         reason: "no trace_id",
         payload: None,
@@ -269,25 +269,50 @@ fn a_reject_comes_back_whole_and_is_due_at_once() {
         headers: vec![(b"h", None), (b"\xff\0", Some(b"x"))],
     };
     let mut draft = Draft::new(10);
-    draft.reject(&reject, EventMs(77));
-    let (id, start, next) = (BatchId(1), Offset(5), Offset(6));
+    (5..8).for_each(|offset| draft.reject(&reject(offset), EventMs(77)));
+    let (id, start, next) = (BatchId(1), Offset(5), Offset(8));
     let place = Place { id, previous: None, start, next, clock: EventMs(77) };
     let made = batch::pack(&mut draft, place, Compression::None);
     let mut index = Index::new(LIMITS, Offset(5), None);
     index.follow(&made.header, made.header_bytes).unwrap();
-    let due = index.due(EventMs(77), 1, 1);
-    assert!(due.len() == 1 && due[0].segment.is_none());
     let block = made.header.blocks[0];
     let raw = batch::unpack_block(&block, &made.value[block.at as usize..]).unwrap();
-    assert_eq!(batch::parse_body(&made.header.chunks[0], &raw), Ok(Body::Reject(reject)));
-    index.give_back(due[0].clone());
-    // Room is made with segments; and a reject waits as it is told, whoever took it.
+    assert_eq!(batch::parse_body(&made.header.chunks[0], &raw), Ok(Body::Reject(reject(5))));
+    // No clock decides, nobody misses a deadline, and room is made with segments.
+    assert!(index.due(LATER, 9, u64::MAX).is_empty() && index.next_due().is_none());
     assert!(index.oldest(9, u64::MAX, Reason::Pressure).is_empty());
-    let waits = DueSegment { due_ms: EventMs(99), reason: Reason::Pressure, ..due[0].clone() };
-    index.due(EventMs(77), 1, 1);
-    index.give_back(waits);
-    assert!(index.due(EventMs(98), 1, 1).is_empty());
-    assert_eq!(index.due(EventMs(99), 1, 1).len(), 1);
+    assert_eq!((index.open_segments(), index.open_spans()), (3, 3));
+    let ordinals = |letters: &[DueSegment]| -> Vec<u32> {
+        letters.iter().map(|one| one.chunks[0].ordinal).collect()
+    };
+    assert!(index.letters(0, u64::MAX).is_empty());
+    let mut first = index.letters(2, 1);
+    assert_eq!((ordinals(&first), first[0].letters_below), (vec![0], Some(usize::MAX)));
+    // What comes back stands last, and knows what was refused of it.
+    first[0].letters_below = Some(9);
+    index.give_back(first.remove(0));
+    let letters = index.letters(9, u64::MAX);
+    assert_eq!((ordinals(&letters), letters[2].letters_below), (vec![1, 2, 0], Some(9)));
+    assert_eq!((index.open_spans(), index.floor()), (0, Offset(5)));
+    letters.into_iter().for_each(|one| index.give_back(one));
+    // What is known to be delivered leaves the line.
+    index.settle_known(Offset(7), &OffsetMap::default());
+    assert_eq!((index.open_spans(), ordinals(&index.letters(9, u64::MAX))), (1, vec![2]));
+}
+
+#[test]
+fn of_a_segment_the_letters_come_back_without_its_deadline() {
+    let made = packed(&[given(1, 1, 0), given(2, 1, 1)], 0, None);
+    let mut index = Index::new(LIMITS, Offset(0), None);
+    index.follow(&made.header, made.header_bytes).unwrap();
+    let due = index.due(LATER, 9, u64::MAX).remove(0);
+    assert_eq!(due.letters_below, None);
+    index.give_back(DueSegment { letters_below: Some(usize::MAX), ..due.clone() });
+    assert!(index.due(LATER, 9, u64::MAX).is_empty());
+    let letters = index.letters(9, u64::MAX).remove(0);
+    assert_eq!((letters.segment, &letters.chunks), (due.segment, &due.chunks));
+    assert!(index.settle(&letters.chunks)[0].done);
+    assert_eq!(index.floor(), Offset(2));
 }
 
 #[test]

@@ -58,6 +58,7 @@ pub enum Outcome {
 }
 
 /// A message to send.
+#[derive(Clone, Copy)]
 pub struct Letter<'a> {
     pub topic: &'a str,
     /// `None`: chosen by the key.
@@ -65,6 +66,15 @@ pub struct Letter<'a> {
     pub key: Option<&'a [u8]>,
     pub payload: Option<&'a [u8]>,
     pub headers: &'a [(&'a [u8], Option<&'a [u8]>)],
+}
+
+impl Letter<'_> {
+    /// What counts of it where a topic bounds its messages.
+    pub fn bytes(&self) -> usize {
+        let some = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + some(*value));
+        some(self.key) + some(self.payload) + headers.sum::<usize>()
+    }
 }
 
 /// The answer to a send.
@@ -135,9 +145,10 @@ struct Open {
 
 pub struct Producer {
     settings: ClientConfig,
-    /// The last one sends; the others are served until all that they sent is reported.
+    /// The second one, where there is one, sends each message as a request of its own.
     clients: Vec<BaseProducer<Context>>,
-    alone: bool,
+    /// The topics that are sent to in that way.
+    alone: Vec<String>,
     open: QuickMap<u64, Open>,
     outcomes: Vec<Outcome>,
     in_flight_messages: usize,
@@ -163,7 +174,7 @@ impl Producer {
         Ok(Producer {
             settings,
             clients: vec![client],
-            alone: false,
+            alone: Vec::new(),
             open: QuickMap::default(),
             outcomes: Vec::new(),
             in_flight_messages: 0,
@@ -181,7 +192,8 @@ impl Producer {
         record.partition = letter.partition.map(|number| number as i32);
         record.key = letter.key;
         record.payload = letter.payload;
-        let Some(client) = self.clients.last() else { return Ok(Sent::Full) };
+        let sender = usize::from(self.is_alone(letter.topic));
+        let Some(client) = self.clients.get(sender) else { return Ok(Sent::Full) };
         match client.send(record) {
             Ok(()) => {
                 let open = self.open.entry(ticket).or_default();
@@ -243,7 +255,7 @@ impl Producer {
             return std::thread::sleep(left);
         }
         let urgent = self.urgent_slices > 0 && left >= SLICE;
-        match self.clients.last().filter(|_| urgent) {
+        match self.clients.first().filter(|_| urgent) {
             Some(client) => {
                 self.urgent_slices -= 1;
                 send::send_now(client, SLICE);
@@ -259,7 +271,7 @@ impl Producer {
 
     /// Sends what is queued, without waiting for more of it.
     pub fn send_now(&mut self) {
-        if let Some(client) = self.clients.last() {
+        if let Some(client) = self.clients.first() {
             send::send_now(client, SLICE);
             self.urgent_slices = URGENT_SLICES;
         }
@@ -268,26 +280,25 @@ impl Producer {
     /// The partitions of a topic, and whether they have a leader.
     pub fn partitions(&self, topic: &str, wait: Duration) -> Result<Vec<(u32, bool)>> {
         let failed = |why| Error::temporary(format!("cannot ask for partitions of {topic}: {why}"));
-        let Some(client) = self.clients.last() else { return Ok(Vec::new()) };
+        let Some(client) = self.clients.first() else { return Ok(Vec::new()) };
         let metadata = client.client().fetch_metadata(Some(topic), wait).map_err(failed)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         Ok(partitions.map(|found| (found.id() as u32, found.leader() >= 0)).collect())
     }
 
-    /// From now on every message is a request of its own. A broker judges the size of a whole
-    /// batch of messages, so only then does a refusal tell anything about a single one.
-    pub fn send_alone(&mut self) -> Result<()> {
-        if !self.alone {
-            self.settings.set("batch.num.messages", "1");
-            self.clients.push(create(&self.settings)?);
-            self.alone = true;
+    /// From now on every message to this topic is a request of its own. A broker judges the size of
+    /// a whole batch of messages, so only then does a refusal tell anything about a single one.
+    pub fn send_alone(&mut self, topic: &str) -> Result<()> {
+        if self.alone.is_empty() {
+            self.clients.push(create_alone(&self.settings)?);
         }
+        self.alone.push(topic.to_owned());
         Ok(())
     }
 
-    /// Whether every message is a request of its own.
-    pub fn is_alone(&self) -> bool {
-        self.alone
+    /// Whether every message to this topic is a request of its own.
+    pub fn is_alone(&self, topic: &str) -> bool {
+        self.alone.iter().any(|alone| alone == topic)
     }
 
     fn take_reports(&mut self) {
@@ -359,8 +370,11 @@ impl Producer {
             )));
         }
         log::warn!("the producer failed ({why}); all in flight is sent again by a new one");
-        let old = std::mem::replace(&mut self.clients, vec![create(&self.settings)?]);
-        std::mem::forget(old);
+        let mut clients = vec![create(&self.settings)?];
+        if !self.alone.is_empty() {
+            clients.push(create_alone(&self.settings)?);
+        }
+        std::mem::forget(std::mem::replace(&mut self.clients, clients));
         self.in_flight_messages = 0;
         let trouble = Trouble::new(Some(RDKafkaErrorCode::Fatal), why);
         for (ticket, open) in std::mem::take(&mut self.open) {
@@ -381,4 +395,9 @@ fn create(settings: &ClientConfig) -> Result<BaseProducer<Context>> {
             "cannot open a producer: {why}; check kafka and kafka-producer"
         ))
     })
+}
+
+/// One that sends each message as a request of its own.
+fn create_alone(settings: &ClientConfig) -> Result<BaseProducer<Context>> {
+    create(settings.clone().set("batch.num.messages", "1"))
 }

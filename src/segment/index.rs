@@ -11,13 +11,16 @@
 //! attach point that hangs under nothing; without one (a cycle) the smallest attach point.
 
 mod batches;
+mod letters;
 mod sets;
 
 use super::batch::Header;
 use super::offset_map::OffsetMap;
 use super::{BatchId, EventMs, IdKey, Offset, TraceKey};
+use crate::segment::chunk::ChunkKind;
 use batches::Batches;
 pub use batches::Sparse;
+use letters::Letters;
 use sets::{Arrival, Sets};
 
 /// The limits that decide when a segment is due. All in ms of event time, or bytes.
@@ -68,7 +71,7 @@ pub struct ChunkRef {
     pub spans: u32,
 }
 
-/// What is due: a segment, or a reject.
+/// What is due: a segment, or dead letters.
 #[derive(Clone, Debug)]
 pub struct DueSegment {
     /// `None` for a reject (one chunk).
@@ -76,6 +79,9 @@ pub struct DueSegment {
     pub reason: Reason,
     /// The deadline that has passed.
     pub due_ms: EventMs,
+    /// Bound for the dead-letter topic, in letters smaller than so many bytes: a reject, or of a
+    /// segment what the output does not take, when all the rest is delivered.
+    pub letters_below: Option<usize>,
     pub spans: u32,
     /// Raw bytes of its chunks.
     pub bytes: u64,
@@ -128,13 +134,15 @@ pub struct BatchMarks {
 pub struct Broken;
 
 /// See the head of this file. What a chunk is to its batch stands in `batches`, what it is
-/// to its segment in `sets`; this type keeps the two in step.
+/// to its segment in `sets`, and those that wait as dead letters in `letters`; this type keeps
+/// them in step.
 pub struct Index {
     position: Offset,
     tip: Option<BatchId>,
     indexed_ms: Option<EventMs>,
     batches: Batches,
     sets: Sets,
+    letters: Letters,
     /// Chunks of a rebuild that wait for [`Index::restored`].
     staged: Vec<Arrival>,
 }
@@ -142,8 +150,15 @@ pub struct Index {
 impl Index {
     /// An empty index that continues behind `tip`, at `position`.
     pub fn new(limits: Limits, position: Offset, tip: Option<BatchId>) -> Index {
-        let (batches, sets) = (Batches::default(), Sets::new(limits));
-        Index { position, tip, indexed_ms: None, batches, sets, staged: Vec::new() }
+        Index {
+            position,
+            tip,
+            indexed_ms: None,
+            batches: Batches::default(),
+            sets: Sets::new(limits),
+            letters: Letters::default(),
+            staged: Vec::new(),
+        }
     }
 
     /// For a rebuild: takes over a listed batch, in any order, without looking at the chain.
@@ -166,7 +181,12 @@ impl Index {
     /// Spans enter one by one, each at its own time, whatever chunks and batches they are in.
     fn enter(&mut self, mut arrivals: Vec<Arrival>) {
         arrivals.sort_unstable_by_key(|arrival| (arrival.at, arrival.offset));
-        arrivals.iter().for_each(|arrival| self.sets.arrive(arrival));
+        for arrival in &arrivals {
+            match arrival.kind {
+                ChunkKind::Spans { has_root } => self.sets.arrive(arrival, has_root),
+                ChunkKind::Reject => self.letters.arrive(arrival),
+            }
+        }
     }
 
     /// Follows the chain by one batch: its `previous` must be the tip, its `start` not before the
@@ -218,6 +238,13 @@ impl Index {
         taken.into_iter().map(|set| self.hand_out(set)).collect()
     }
 
+    /// Takes out dead letters, first those that have waited longest, at most `count`, and at most
+    /// about `max_bytes` (one at least).
+    pub fn letters(&mut self, count: usize, max_bytes: u64) -> Vec<DueSegment> {
+        let taken = self.letters.take(count, max_bytes);
+        taken.into_iter().map(|letters| self.hand_out(letters)).collect()
+    }
+
     /// Takes out the oldest open segments whatever their deadline (reason `Pressure`/`Drain`), at
     /// most `max_segments`, and at most about `max_bytes` (one segment at least).
     pub fn oldest(
@@ -238,17 +265,22 @@ impl Index {
             segment: taken.name,
             reason: taken.reason,
             due_ms: taken.due_ms,
+            letters_below: taken.letters_below,
             spans: taken.spans,
             bytes: taken.bytes,
             chunks: chunks.iter().filter_map(|&id| self.batches.chunk_ref(id)).collect(),
         }
     }
 
-    /// What was taken out could not be delivered: it is due again at once.
+    /// What was taken out could not be delivered: a segment is due again at once, dead letters
+    /// stand in line again.
     pub fn give_back(&mut self, due: DueSegment) {
         let chunks: Vec<u32> = due.chunks.iter().filter_map(|at| self.batches.find(at)).collect();
         chunks.iter().for_each(|&id| self.batches.set_in_flight(id, false));
         let Some(&first) = chunks.first() else { return };
+        if due.letters_below.is_some() {
+            return self.letters.put_back(&due, chunks);
+        }
         let first_ms = self.batches.first_ms(first);
         self.sets.put_back(&due, chunks, first_ms);
     }
@@ -283,11 +315,12 @@ impl Index {
             }
         }
         self.sets.remove(&open);
+        self.letters.remove(&open);
         self.batches.settle(&ids)
     }
 
     /// A time before which nothing falls due: exact when the segment in front had no span
-    /// since the last call of [`Index::due`], else too early. `None` when nothing is open.
+    /// since the last call of [`Index::due`], else too early. `None` when no segment is open.
     pub fn next_due(&self) -> Option<EventMs> {
         self.sets.next_due()
     }
@@ -337,11 +370,11 @@ impl Index {
     }
 
     pub fn open_segments(&self) -> usize {
-        self.sets.len()
+        self.sets.len() + self.letters.len()
     }
 
     pub fn open_spans(&self) -> u64 {
-        self.sets.spans()
+        self.sets.spans() + self.letters.spans()
     }
 
     /// Messages of its live chunks, those in flight and rejects included: what the store holds
@@ -352,7 +385,7 @@ impl Index {
 
     /// Bytes of memory that the index uses, counted, not measured.
     pub fn bytes(&self) -> u64 {
-        self.batches.bytes() + self.sets.bytes()
+        self.batches.bytes() + self.sets.bytes() + self.letters.bytes()
     }
 
     /// Batches worth cleaning: those of which the least is left, until the stored bytes

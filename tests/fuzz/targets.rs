@@ -127,8 +127,9 @@ fn read_batch(data: &[u8]) {
     }
     let due = index.due(EventMs(i64::MAX), 100, u64::MAX);
     let oldest = index.oldest(100, u64::MAX, Reason::Pressure);
+    let letters = index.letters(100, u64::MAX);
     let _ = (index.floor(), index.next_due(), index.bytes(), index.sparse(1 << 20, 100));
-    for one in due.into_iter().chain(oldest) {
+    for one in due.into_iter().chain(oldest).chain(letters) {
         let chunks = one.chunks.clone();
         index.give_back(one);
         let _ = index.settle(&chunks);

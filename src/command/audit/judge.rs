@@ -180,7 +180,8 @@ fn rebuild(evidence: &Evidence, taken: &Taken, limits: Limits) -> Index {
 fn list_open(finding: &mut Finding, mut index: Index, evidence: &Evidence) {
     let headers: BTreeMap<BatchId, &Header> =
         evidence.batches.iter().flatten().map(|header| (header.id, header)).collect();
-    let open = index.due(EventMs(i64::MAX), usize::MAX, u64::MAX);
+    let mut open = index.letters(usize::MAX, u64::MAX);
+    open.extend(index.due(EventMs(i64::MAX), usize::MAX, u64::MAX));
     let mut all = Vec::new();
     for due in open {
         let offsets = offsets(&headers, &due.chunks);

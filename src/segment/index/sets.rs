@@ -43,6 +43,7 @@ pub struct Taken {
     pub name: Option<DueName>,
     pub reason: Reason,
     pub due_ms: EventMs,
+    pub letters_below: Option<usize>,
     pub spans: u32,
     pub bytes: u64,
     pub chunks: Vec<u32>,
@@ -90,10 +91,6 @@ pub struct Sets {
 }
 
 impl Set {
-    fn is_reject(&self) -> bool {
-        self.sealed.as_ref().is_some_and(|sealed| sealed.name.is_none())
-    }
-
     fn deadline(&self, limits: &Limits) -> (EventMs, Reason) {
         if let Some(sealed) = &self.sealed {
             return (sealed.due_ms, sealed.reason);
@@ -122,10 +119,7 @@ impl Sets {
     }
 
     /// Takes in one span. Spans come in order of time.
-    pub fn arrive(&mut self, arrival: &Arrival) {
-        let ChunkKind::Spans { has_root } = arrival.kind else {
-            return self.arrive_reject(arrival);
-        };
+    pub fn arrive(&mut self, arrival: &Arrival, has_root: bool) {
         self.seal_overdue(arrival, arrival.attach);
         if arrival.id != arrival.attach {
             self.seal_overdue(arrival, arrival.id);
@@ -186,16 +180,6 @@ impl Sets {
         set.has_root |= is_root;
         if set.bytes > self.limits.max_bytes {
             self.seal(number, Reason::Size, arrival.at);
-        }
-        self.queue(number);
-    }
-
-    fn arrive_reject(&mut self, arrival: &Arrival) {
-        let number = self.new_set(arrival.trace, arrival.at);
-        self.add_chunk(number, arrival, false);
-        if let Some(set) = self.sets[number as usize].as_mut() {
-            let (reason, due_ms) = (Reason::IdleWithoutRoot, arrival.at);
-            set.sealed = Some(Box::new(Sealed { name: None, reason, due_ms }));
         }
         self.queue(number);
     }
@@ -353,7 +337,7 @@ impl Sets {
         let open = self.sets.iter().enumerate();
         let mut open: Vec<(EventMs, u64, u32)> = open
             .filter_map(|(number, set)| {
-                let set = set.as_ref().filter(|set| !set.is_reject())?;
+                let set = set.as_ref()?;
                 Some((set.first_ms, set.generation, number as u32))
             })
             .collect();
@@ -384,7 +368,7 @@ impl Sets {
         self.spans -= u64::from(set.spans);
         let name = set.sealed.and_then(|sealed| sealed.name);
         let (spans, bytes, chunks) = (set.spans, set.bytes, set.chunks);
-        Some(Taken { name, reason, due_ms, spans, bytes, chunks })
+        Some(Taken { name, reason, due_ms, letters_below: None, spans, bytes, chunks })
     }
 
     /// A segment comes back from flight: sealed as it was, due as it was.
@@ -400,8 +384,7 @@ impl Sets {
             set.spans = due.spans;
             set.bytes = due.bytes;
             // Due at once, also when it was taken before its time.
-            let early =
-                due.segment.is_some() && matches!(due.reason, Reason::Pressure | Reason::Drain);
+            let early = matches!(due.reason, Reason::Pressure | Reason::Drain);
             let due_ms = if early { due.due_ms.min(first_ms) } else { due.due_ms };
             let (name, reason) = (due.segment, due.reason);
             set.sealed = Some(Box::new(Sealed { name, reason, due_ms }));

@@ -18,26 +18,23 @@ use std::time::Duration;
 
 /// What a segment in flight costs beside its bytes, here and in the client: a million traces of one
 /// small span are bounded like a few large ones.
-const FLIGHT_BYTES: u64 = 2 << 10;
+pub const FLIGHT_BYTES: u64 = 2 << 10;
 
-/// How long a reject waits that found too many in flight, or that was not taken.
-const REJECT_WAIT_MS: i64 = 100;
-const FAILED_REJECT_WAIT_MS: i64 = 2_000;
+/// In place of a shard's taking.
+const NO_TAKING: u64 = u64::MAX;
 
 /// One message without an outcome.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
     pub number: u64,
     pub bytes: usize,
-    /// Bound for the dead-letter topic, whose limits are its own.
-    pub is_letter: bool,
     /// It was a request of its own, so a refusal is about it and no other.
     pub sent_alone: bool,
     /// The partition of the output that it was meant for.
     pub partition: Option<u32>,
 }
 
-/// One segment (or reject) on its way out.
+/// One segment, or its dead letters, or a reject on its way out: all to one topic.
 pub struct Flight {
     pub shard: ShardId,
     /// Which taking of the shard it belongs to; after another one it is not ours to settle.
@@ -49,6 +46,8 @@ pub struct Flight {
     delivered: Vec<Delivered>,
     /// At least one message was not acknowledged, or could not be queued.
     pub failed: bool,
+    /// The output does not take all of it: what is left follows as dead letters.
+    pub owes_letters: bool,
     pub bytes: u64,
     /// What becomes of its messages when it lands whole.
     pub became: Settled,
@@ -63,18 +62,31 @@ impl Flight {
             tickets: Vec::new(),
             delivered: Vec::new(),
             failed: false,
+            owes_letters: false,
             bytes: 0,
             became: Settled::default(),
         }
     }
 
-    pub fn is_reject(&self) -> bool {
-        self.due.segment.is_none()
+    pub fn is_letters(&self) -> bool {
+        self.due.letters_below.is_some()
     }
 
     /// What waits when it fails: a dead-letter topic that takes nothing stops no segment.
     pub fn backoff<'d>(&self, desk: &'d mut Desk<'_>) -> &'d mut Backoff {
-        if self.is_reject() { &mut desk.reject_backoff } else { &mut desk.kafka_backoff }
+        if self.is_letters() { &mut desk.letter_backoff } else { &mut desk.kafka_backoff }
+    }
+
+    /// A message of it is too large by itself: the next try is smaller.
+    pub fn refused(&mut self, desk: &mut Desk<'_>, bytes: usize) {
+        self.failed = true;
+        match &mut self.due.letters_below {
+            Some(below) => {
+                *below = bytes.min(*below);
+                desk.letter_refused(bytes);
+            }
+            None => desk.too_large(bytes),
+        }
     }
 }
 
@@ -87,12 +99,12 @@ pub struct Flights {
     tickets: QuickMap<u64, u64>,
     /// Flights without a message: they land at once.
     empty: Vec<u64>,
-    bytes: u64,
+    segment_bytes: u64,
     /// Those of them that wait for a partition that is stuck.
     stuck_bytes: u64,
-    per_shard: QuickMap<ShardId, usize>,
-    /// How many of them are rejects.
-    rejects: usize,
+    letter_bytes: u64,
+    /// How many there are of each shard; dead letters (`true`) by themselves.
+    per_shard: QuickMap<(ShardId, bool), usize>,
     /// When something was acknowledged last, or began to wait for it.
     moved_at: Duration,
 }
@@ -105,28 +117,30 @@ impl Flights {
             flights: QuickMap::default(),
             tickets: QuickMap::default(),
             empty: Vec::new(),
-            bytes: 0,
+            segment_bytes: 0,
             stuck_bytes: 0,
+            letter_bytes: 0,
             per_shard: QuickMap::default(),
-            rejects: 0,
             moved_at: Duration::ZERO,
         }
     }
 
-    /// Raw bytes of the segments in flight, and what each costs beside them.
+    /// Raw bytes of all that is in flight, and what each flight costs beside them.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.segment_bytes + self.letter_bytes
     }
 
-    /// The same without what waits for a partition that is stuck.
+    /// The same of segments, without what waits for a partition that is stuck.
     pub fn moving_bytes(&self) -> u64 {
-        self.bytes.saturating_sub(self.stuck_bytes)
+        self.segment_bytes.saturating_sub(self.stuck_bytes)
     }
 
-    /// Notes which of them wait for a partition that is stuck; letters have a topic of their own.
+    /// Notes which of them wait for a partition that is stuck.
     pub fn note_stuck(&mut self, is_stuck: impl Fn(Option<u32>) -> bool) {
-        let waits = |ticket: &Ticket| !ticket.is_letter && is_stuck(ticket.partition);
-        let stuck = self.flights.values().filter(|flight| flight.tickets.iter().any(waits));
+        let waits = |flight: &&Flight| {
+            !flight.is_letters() && flight.tickets.iter().any(|ticket| is_stuck(ticket.partition))
+        };
+        let stuck = self.flights.values().filter(waits);
         self.stuck_bytes = stuck.map(|flight| flight.due.bytes + FLIGHT_BYTES).sum();
     }
 
@@ -135,13 +149,28 @@ impl Flights {
         self.stuck_bytes = 0;
     }
 
-    /// Something of this shard is in flight.
-    pub fn any(&self, shard: ShardId) -> bool {
-        self.per_shard.get(&shard).is_some_and(|count| *count > 0)
+    /// The same of dead letters.
+    pub fn letter_bytes(&self) -> u64 {
+        self.letter_bytes
     }
 
-    pub fn rejects(&self) -> usize {
-        self.rejects
+    /// Something of this shard is in flight.
+    pub fn any(&self, shard: ShardId) -> bool {
+        self.any_segment(shard) || self.counts(shard, true)
+    }
+
+    pub fn any_segment(&self, shard: ShardId) -> bool {
+        self.counts(shard, false)
+    }
+
+    fn counts(&self, shard: ShardId, letters: bool) -> bool {
+        self.per_shard.get(&(shard, letters)).is_some_and(|count| *count > 0)
+    }
+
+    /// The shard is let go: what is left of it in flight is nobody's, whoever takes it next.
+    pub fn disown(&mut self, shard: ShardId) {
+        let left = self.flights.values_mut().filter(|flight| flight.shard == shard);
+        left.for_each(|flight| flight.taking = NO_TAKING);
     }
 
     /// How long messages have been waiting without a single acknowledgement.
@@ -166,9 +195,8 @@ impl Flights {
         if flight.tickets.is_empty() {
             self.empty.push(number);
         }
-        self.bytes += flight.due.bytes + FLIGHT_BYTES;
-        *self.per_shard.entry(flight.shard).or_default() += 1;
-        self.rejects += usize::from(flight.is_reject());
+        *self.bytes_of(&flight) += flight.due.bytes + FLIGHT_BYTES;
+        *self.per_shard.entry((flight.shard, flight.is_letters())).or_default() += 1;
         self.flights.insert(number, flight);
     }
 
@@ -180,12 +208,15 @@ impl Flights {
 
     fn land(&mut self, number: u64) -> Option<Flight> {
         let flight = self.flights.remove(&number)?;
-        self.bytes -= flight.due.bytes + FLIGHT_BYTES;
-        if let Some(count) = self.per_shard.get_mut(&flight.shard) {
+        *self.bytes_of(&flight) -= flight.due.bytes + FLIGHT_BYTES;
+        if let Some(count) = self.per_shard.get_mut(&(flight.shard, flight.is_letters())) {
             *count -= 1;
         }
-        self.rejects -= usize::from(flight.is_reject());
         Some(flight)
+    }
+
+    fn bytes_of(&mut self, flight: &Flight) -> &mut u64 {
+        if flight.is_letters() { &mut self.letter_bytes } else { &mut self.segment_bytes }
     }
 
     /// Notes one outcome, that came at `now`; returns the flight when it was the last one.
@@ -198,7 +229,7 @@ impl Flights {
         let flight = self.flights.get_mut(&in_flight)?;
         let at = flight.tickets.iter().position(|ticket| ticket.number == number)?;
         let ticket = flight.tickets.swap_remove(at);
-        if !ticket.is_letter {
+        if !flight.is_letters() {
             match outcome {
                 Outcome::Delivered(_) => desk.lanes.acknowledged(ticket.partition, now),
                 _ => desk.lanes.failed(ticket.partition),
@@ -209,16 +240,13 @@ impl Flights {
                 self.moved_at = now;
                 flight.delivered.push(delivered);
             }
+            Outcome::TooLarge { .. } if ticket.sent_alone => flight.refused(desk, ticket.bytes),
             Outcome::TooLarge { .. } => {
-                if ticket.sent_alone {
-                    desk.too_large(ticket.bytes, ticket.is_letter);
-                } else {
-                    desk.send_alone();
-                }
+                desk.send_alone(flight.is_letters());
                 flight.failed = true;
             }
             Outcome::Failed { trouble, .. } => {
-                if !ticket.is_letter {
+                if !flight.is_letters() {
                     desk.lanes.doubt();
                 }
                 flight.failed = true;
@@ -238,22 +266,46 @@ struct Landed {
     became: Settled,
 }
 
+/// What flights that have landed say of the topic that they were bound for.
+#[derive(Default)]
+struct News {
+    acknowledged: bool,
+    failed: bool,
+}
+
+impl News {
+    fn note(&mut self, flight: &Flight) {
+        self.acknowledged |= !flight.delivered.is_empty();
+        self.failed |= flight.failed;
+    }
+
+    fn tell(&self, backoff: &mut Backoff) {
+        if self.acknowledged && !self.failed {
+            backoff.worked();
+        }
+    }
+}
+
 /// Flights have landed: what was acknowledged is settled, once for each shard, the rest is due
 /// again. When a shard was taken anew meanwhile, the new index knows nothing of the flight and
 /// delivers again.
 pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
     let mut landed: Vec<Landed> = Vec::new();
-    let (mut failed, mut rejects_failed) = (false, false);
+    let (mut output, mut dead_letters) = (News::default(), News::default());
     for flight in flights {
-        failed |= flight.failed && !flight.is_reject();
-        rejects_failed |= flight.failed && flight.is_reject();
+        let news = if flight.is_letters() { &mut dead_letters } else { &mut output };
+        news.note(&flight);
         let ours = |held: &Held| held.shard == flight.shard && held.taking == flight.taking;
         let Some(held) = all.iter().position(ours) else { continue };
         if flight.failed {
-            give_back(desk, &mut all[held], flight.due);
+            all[held].give_back(flight.due);
             continue;
         }
         count(desk, &flight);
+        if flight.owes_letters {
+            all[held].give_back(DueSegment { letters_below: Some(usize::MAX), ..flight.due });
+            continue;
+        }
         match landed.iter_mut().find(|landed| landed.held == held) {
             Some(landed) => {
                 landed.chunks.extend(flight.due.chunks);
@@ -262,13 +314,9 @@ pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
             None => landed.push(Landed { held, chunks: flight.due.chunks, became: flight.became }),
         }
     }
-    if !landed.is_empty() {
-        if !failed {
-            desk.kafka_backoff.worked();
-        }
-        if landed.iter().any(|landed| landed.became.dead_letters > 0) && !rejects_failed {
-            desk.reject_backoff.worked();
-        }
+    output.tell(&mut desk.kafka_backoff);
+    dead_letters.tell(&mut desk.letter_backoff);
+    if output.acknowledged || dead_letters.acknowledged {
         desk.kafka_acknowledges();
         desk.berth.moved();
     }
@@ -277,27 +325,14 @@ pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
     }
 }
 
-/// It is due again: a segment at once, a reject after a while, or it would be the first each time.
-pub fn give_back(desk: &Desk<'_>, held: &mut Held, mut due: DueSegment) {
-    if due.segment.is_none()
-        && let Some(now) = clock(desk, held.shard)
-    {
-        let fails = desk.reject_backoff.is_failing();
-        due.due_ms = now.plus(if fails { FAILED_REJECT_WAIT_MS } else { REJECT_WAIT_MS });
-    }
-    if let Some(index) = held.index() {
-        index.give_back(due);
-    }
-}
-
 fn count(desk: &Desk<'_>, flight: &Flight) {
     let Some(slot) = desk.berth.board.shard(flight.shard) else { return };
     slot.add(ShardWord::DeadLetters, flight.became.dead_letters);
     slot.add(ShardWord::Dropped, flight.became.dropped);
-    slot.add(ShardWord::Duplicates, flight.became.duplicates);
-    if flight.due.segment.is_none() {
+    if flight.is_letters() {
         return;
     }
+    slot.add(ShardWord::Duplicates, flight.became.duplicates);
     slot.add(ShardWord::Delivered, flight.became.delivered);
     slot.add(ShardWord::Segments, 1);
     slot.add(ShardWord::Messages, flight.delivered.len() as u64);

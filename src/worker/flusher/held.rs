@@ -7,16 +7,17 @@
 mod clean;
 
 use super::claim::Claim;
+use super::flight::FLIGHT_BYTES;
 use super::headers::{header_pages, read_header};
 use super::ledger::Ledger;
 use super::owned::{Owned, close_books, rebuild, report_books};
 use super::pace::Pace;
 use super::tell::Teller;
-use super::{Desk, clock};
+use super::{Desk, Room, clock};
 use crate::board::words::ShardWord;
 use crate::error::{Error, Result};
 use crate::segment::batch::Header;
-use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
+use crate::segment::index::{ChunkRef, DueSegment, Reason};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::books::Settled;
@@ -41,8 +42,8 @@ const LANDING_WAIT: Duration = Duration::from_secs(2);
 
 pub struct Held {
     pub shard: ShardId,
-    /// Not ours any more: finish what is in flight, settle, let go.
-    pub leaving: bool,
+    /// Since when it is not ours any more: finish what is in flight, settle, let go.
+    pub leaving: Option<Duration>,
     pub alone: Alone,
     /// Counts the takings, so that a flight of an earlier one is told apart.
     pub taking: u64,
@@ -74,7 +75,7 @@ impl Held {
     pub fn new(shard: ShardId, now: Duration) -> Held {
         Held {
             shard,
-            leaving: false,
+            leaving: None,
             alone: Alone::default(),
             taking: 0,
             pace: Pace::default(),
@@ -95,8 +96,11 @@ impl Held {
         self.owned.as_ref().is_some_and(|owned| !owned.ledger.is_empty())
     }
 
-    pub fn index(&mut self) -> Option<&mut Index> {
-        self.owned.as_mut().map(|owned| &mut owned.index)
+    /// What was taken out of the index was not delivered.
+    pub fn give_back(&mut self, due: DueSegment) {
+        if let Some(owned) = &mut self.owned {
+            owned.index.give_back(due);
+        }
     }
 
     pub fn index_bytes(&self) -> u64 {
@@ -273,7 +277,7 @@ impl Held {
 
     fn may_take(&self, desk: &Desk<'_>, now: Duration) -> bool {
         let Some(slot) = desk.berth.board.shard(self.shard) else { return false };
-        !self.leaving && self.claim.may_take(slot.get(ShardWord::Confirmed), now)
+        self.leaving.is_none() && self.claim.may_take(slot.get(ShardWord::Confirmed), now)
     }
 
     /// Whether the shard is ours as of a moment ago; asks the store when that was too long ago.
@@ -394,37 +398,45 @@ impl Held {
 
     /// Whether something may be due when the clock stands at `by`.
     pub fn may_have_due(&self, by: Option<EventMs>) -> bool {
-        !self.leaving && self.owned.as_ref().is_some_and(|owned| owned.may_have_due(by))
+        self.leaving.is_none() && self.owned.as_ref().is_some_and(|owned| owned.may_have_due(by))
     }
 
-    /// What is due now, at most `room` bytes of it. Nothing until the index is complete, and
-    /// nothing of a shard that is being let go.
-    pub fn due(&mut self, desk: &Desk<'_>, room: u64) -> Vec<DueSegment> {
+    /// What is due now, dead letters first, as far as there is room. Nothing until the index is
+    /// complete, and nothing of a shard that is being let go.
+    pub fn due(&mut self, desk: &Desk<'_>, room: Room) -> Vec<DueSegment> {
+        let until = self.certain_until(desk);
+        let Some(owned) = self.owned.as_mut().filter(|_| self.leaving.is_none()) else {
+            return Vec::new();
+        };
+        let count = room.letter_bytes.div_ceil(FLIGHT_BYTES) as usize;
+        let mut due = owned.index.letters(count, room.letter_bytes);
+        if let Some(now) = until {
+            let count = desk.config.max_flush_segments as usize;
+            due.extend(owned.index.due(now, count, room.bytes));
+        }
+        due
+    }
+
+    /// Up to when it is certain what is due.
+    fn certain_until(&self, desk: &Desk<'_>) -> Option<EventMs> {
         // Before and after the position: going on, ingest moves the position first, so a clock that
         // is read after it might count on a batch that is not indexed. Going back to where the
         // store stands, it moves the clock first.
-        let Some(before) = clock(desk, self.shard) else { return Vec::new() };
+        let before = clock(desk, self.shard)?;
         let behind = self.board_position(desk).is_none() || self.is_behind(desk);
-        let Some(now) = clock(desk, self.shard).min(Some(before)) else { return Vec::new() };
-        let Some(owned) = &mut self.owned else { return Vec::new() };
-        if self.leaving {
-            return Vec::new();
-        }
+        let now = clock(desk, self.shard)?.min(before);
         // A deadline may have been postponed by a batch that is not indexed yet: up to the
         // newest indexed time everything is certain, beyond it only without a backlog.
-        let now = match (behind, owned.index.indexed_ms()) {
-            (false, _) => now,
-            (true, Some(at)) => at.min(now),
-            (true, None) => return Vec::new(),
-        };
-        owned.index.due(now, desk.config.max_flush_segments as usize, room)
+        if behind { Some(self.owned.as_ref()?.index.indexed_ms()?.min(now)) } else { Some(now) }
     }
 
-    /// The oldest open segments, before their time, at most `room` bytes: only to make room.
-    pub fn oldest(&mut self, desk: &Desk<'_>, room: u64) -> Vec<DueSegment> {
+    /// The oldest open segments, before their time: only to make room in the store.
+    pub fn oldest(&mut self, desk: &Desk<'_>, room: Room) -> Vec<DueSegment> {
         let count = desk.config.max_flush_segments as usize;
         match &mut self.owned {
-            Some(owned) if !self.leaving => owned.index.oldest(count, room, Reason::Pressure),
+            Some(owned) if self.leaving.is_none() => {
+                owned.index.oldest(count, room.bytes, Reason::Pressure)
+            }
             _ => Vec::new(),
         }
     }

@@ -48,15 +48,19 @@ const SILENT: &str = "the store does not answer; nothing is flushed";
 /// again by the next.
 const ROUND_BYTES_MAX: u64 = 16 << 20;
 
-/// Bytes produced and not yet acknowledged, at most, counted as `flight.rs` does (the client's
-/// queue is larger). One segment may pass it.
+/// Bytes of segments produced and not yet acknowledged, at most, counted as `flight.rs` does (the
+/// client's queue is larger). One segment may pass it.
 const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
 
-/// Rejects in flight, at most: a quarter of what may be in flight.
-const REJECTS_IN_FLIGHT_MAX: usize = 1_000;
+/// The same of dead letters, a thousand small ones.
+const LETTER_BYTES_MAX: u64 = 2 << 20;
 
-/// The same while the dead-letter topic takes none.
-const FAILING_REJECTS_MAX: usize = 16;
+/// The same while the dead-letter topic takes none: only a few try.
+const FAILING_LETTER_BYTES_MAX: u64 = 32 << 10;
+
+/// How long a shard that is let go waits for its dead letters. What does not land by then is
+/// delivered again.
+const LETTERS_WAIT: Duration = Duration::from_secs(3);
 
 /// Between two early flushes: what was flushed must have time to be settled.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
@@ -77,15 +81,20 @@ struct Desk<'a> {
     away_at: Duration,
     store_backoff: Backoff,
     kafka_backoff: Backoff,
-    /// The same for rejects: the dead-letter topic has troubles of its own.
-    reject_backoff: Backoff,
+    /// The same for dead letters: their topic has troubles of its own.
+    letter_backoff: Backoff,
     /// Kafka does not take what we have; said, and nothing acknowledged since.
     kafka_waits: bool,
     troubles: Repeats,
     /// The smallest message that the broker refused for its size; larger ones are split.
     refused_bytes: usize,
-    /// The same for the dead-letter topic; larger letters go without their payload.
-    letter_refused_bytes: usize,
+}
+
+/// Bytes that a round may have: of segments, and of dead letters.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: u64,
+    letter_bytes: u64,
 }
 
 impl Desk<'_> {
@@ -97,14 +106,18 @@ impl Desk<'_> {
     /// Whether one more segment may go, with what is in flight.
     fn may_send(&self, flights: &Flights) -> bool {
         let bytes = flights.moving_bytes();
-        let alone = self.producer.is_alone();
-        bytes < IN_FLIGHT_BYTES_MAX && self.kafka_takes() && self.lanes.takes(alone)
+        bytes < IN_FLIGHT_BYTES_MAX && self.kafka_takes() && self.lanes.takes(self.is_alone())
+    }
+
+    /// Whether each message of the output is a request of its own.
+    fn is_alone(&self) -> bool {
+        self.producer.is_alone(&self.config.output_topic)
     }
 
     /// What was handed over as one request leaves as such.
     fn send_request(&mut self) {
         // Alone, every message leaves at once anyway.
-        if self.lanes.end_request() && !self.producer.is_alone() {
+        if self.lanes.end_request() && !self.is_alone() {
             self.producer.send_now();
         }
     }
@@ -116,36 +129,43 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether one more reject may go, with so many in flight: they leave room for segments, and
-    /// while the dead-letter topic takes nothing only a few try.
-    fn takes_reject(&self, in_flight: usize) -> bool {
-        let fails = self.reject_backoff.is_failing();
-        let most = if fails { FAILING_REJECTS_MAX } else { REJECTS_IN_FLIGHT_MAX };
-        in_flight < most && self.reject_backoff.is_over(time::monotonic())
+    /// Bytes of dead letters that may go, with what is in flight; one letter may pass them.
+    fn letter_room(&self, flights: &Flights) -> u64 {
+        if !self.letter_backoff.is_over(time::monotonic()) {
+            return 0;
+        }
+        let fails = self.letter_backoff.is_failing();
+        let most = if fails { FAILING_LETTER_BYTES_MAX } else { LETTER_BYTES_MAX };
+        most.saturating_sub(flights.letter_bytes())
     }
 
     /// A broker refused a batch of messages for its size: send them one by one to find out which.
-    fn send_alone(&mut self) {
-        if self.producer.is_alone() {
+    fn send_alone(&mut self, letters: bool) {
+        let config = self.config;
+        let dead_letters = config.dead_letter_topic.as_ref().filter(|_| letters);
+        let topic = dead_letters.unwrap_or(&config.output_topic);
+        if self.producer.is_alone(topic) {
             return;
         }
         log::warn!(
-            "the broker refuses messages for their size; sending each one alone from now on"
+            "the broker refuses messages to {topic} for their size; sending each one alone from \
+             now on"
         );
-        if let Err(error) = self.producer.send_alone() {
+        if let Err(error) = self.producer.send_alone(topic) {
             self.troubles.warn("cannot send messages alone", &error);
         }
     }
 
-    /// A message is too large by itself: remembered, so that the next try is smaller.
-    fn too_large(&mut self, bytes: usize, is_letter: bool) {
-        let (refused, topic) = if is_letter {
-            (&mut self.letter_refused_bytes, "dead-letter")
-        } else {
-            (&mut self.refused_bytes, "output")
-        };
-        *refused = (*refused).min(bytes);
-        log::warn!("the {topic} topic takes no message of {bytes} bytes; smaller ones from now on");
+    /// The next try goes without its payload, its headers, its key.
+    fn letter_refused(&mut self, bytes: usize) {
+        let why = format!("{bytes} bytes; raise max.message.bytes of the dead-letter topic");
+        self.troubles.warn("a dead letter is too large for its topic", &Error::temporary(why));
+    }
+
+    /// The output takes no message of this size: remembered, so that the next try is smaller.
+    fn too_large(&mut self, bytes: usize) {
+        self.refused_bytes = self.refused_bytes.min(bytes);
+        log::warn!("the output topic takes no message of {bytes} bytes; smaller ones from now on");
     }
 }
 
@@ -167,11 +187,10 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
             away_at: Duration::ZERO,
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
-            reject_backoff: Backoff::new(),
+            letter_backoff: Backoff::new(),
             kafka_waits: false,
             troubles: Repeats::new(),
             refused_bytes: usize::MAX,
-            letter_refused_bytes: usize::MAX,
         },
         held: Vec::new(),
         round: Round::none(),
@@ -297,7 +316,7 @@ impl Flusher<'_> {
             }
             self.desk.berth.beat();
         }
-        self.let_go();
+        self.let_go(now);
         Ok(())
     }
 
@@ -308,7 +327,8 @@ impl Flusher<'_> {
         let berth = self.desk.berth;
         let stopping = berth.stopping();
         for held in &mut self.held {
-            held.leaving = stopping || !is_desired(berth, held.shard);
+            let leaving = stopping || !is_desired(berth, held.shard);
+            held.leaving = leaving.then(|| held.leaving.unwrap_or(now));
         }
         if stopping {
             return;
@@ -332,16 +352,20 @@ impl Flusher<'_> {
     }
 
     /// Gives back the shards that are not ours any more, once nothing of them is in flight
-    /// and everything is settled.
-    fn let_go(&mut self) {
+    /// and everything is settled; for dead letters it does not wait long.
+    fn let_go(&mut self, now: Duration) {
         let berth = self.desk.berth;
-        let (flights, desk) = (&self.flights, &self.desk);
+        let (flights, desk) = (&mut self.flights, &self.desk);
         self.held.retain_mut(|held| {
+            let Some(since) = held.leaving else { return true };
+            let waits_for_letters = now.saturating_sub(since) < LETTERS_WAIT;
+            let in_flight =
+                flights.any_segment(held.shard) || (waits_for_letters && flights.any(held.shard));
             let unsettled = held.has_unsettled() && !held.alone.is_stopped();
-            let busy = flights.any(held.shard) || unsettled || held.is_closing();
-            if !held.leaving || busy {
+            if in_flight || unsettled || held.is_closing() {
                 return true;
             }
+            flights.disown(held.shard);
             held.tell(desk, true);
             if let Some(slot) = berth.board.shard(held.shard) {
                 slot.give_back(berth.number);
@@ -355,7 +379,7 @@ impl Flusher<'_> {
     /// Hands on what is due, round by round, until nothing is due or enough is in flight.
     fn flush(&mut self) -> Result<()> {
         if let Some(held) = self.held.iter_mut().find(|held| self.round.is_of(held))
-            && held.leaving
+            && held.leaving.is_some()
         {
             self.round.give_back(held);
         }
@@ -400,15 +424,17 @@ impl Flusher<'_> {
     /// has. Each shard is the first in turn.
     fn begin_round(
         &mut self,
-        pick: impl Fn(&mut Held, &Desk<'_>, u64) -> Vec<DueSegment>,
+        pick: impl Fn(&mut Held, &Desk<'_>, Room) -> Vec<DueSegment>,
     ) -> Result<bool> {
+        let letter_bytes = self.desk.letter_room(&self.flights);
+        let room = Room { bytes: ROUND_BYTES_MAX, letter_bytes };
         for _ in 0..self.held.len() {
             self.held.rotate_left(1);
             let Some(held) = self.held.last_mut() else { break };
             if !held.alone.may_work(time::monotonic()) {
                 continue;
             }
-            let due = pick(held, &self.desk, ROUND_BYTES_MAX);
+            let due = pick(held, &self.desk, room);
             if !due.is_empty() {
                 let begun = self.round.begin(&mut self.desk, held, due);
                 held.contain(&mut self.desk, begun)?;

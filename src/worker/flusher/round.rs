@@ -5,7 +5,7 @@
 //! sent soon (`IN_FLIGHT_BYTES_MAX`). What becomes of the messages arrives later (`flight.rs`).
 
 use super::bodies::Bodies;
-use super::flight::{self, Flight, Flights, Ticket};
+use super::flight::{Flight, Flights, Ticket};
 use super::held::Held;
 use super::{Desk, letter};
 use crate::error::Result;
@@ -89,8 +89,8 @@ impl Round {
         while desk.may_send(flights) {
             let Some(due) = self.due.pop_front() else { break };
             let chunks = due.chunks.len();
-            if due.segment.is_none() && !desk.takes_reject(flights.rejects()) {
-                flight::give_back(desk, held, due);
+            if due.letters_below.is_some() && desk.letter_room(flights) == 0 {
+                held.give_back(due);
                 self.gone += chunks;
                 continue;
             }
@@ -100,7 +100,7 @@ impl Round {
                 return held.hole(desk);
             }
             self.gone += chunks;
-            if desk.lanes.is_request_full(desk.producer.is_alone()) {
+            if desk.lanes.is_request_full(desk.is_alone()) {
                 desk.send_request();
             }
         }
@@ -114,10 +114,7 @@ impl Round {
 
     /// What has not left is due again.
     pub fn give_back(&mut self, held: &mut Held) {
-        let due = std::mem::take(&mut self.due);
-        if let Some(index) = held.index() {
-            due.into_iter().for_each(|due| index.give_back(due));
-        }
+        std::mem::take(&mut self.due).into_iter().for_each(|due| held.give_back(due));
     }
 
     /// Gives its memory back when nothing has been due for a while.
@@ -144,7 +141,7 @@ impl<'b> Bodied<'b> {
     }
 }
 
-/// Starts one segment or one reject; false when its bodies cannot be read.
+/// Starts one segment, its dead letters, or one reject; false when its bodies cannot be read.
 fn start(
     desk: &mut Desk<'_>,
     held: &Held,
@@ -186,11 +183,14 @@ fn send_segment(
     let limit = message_limit(desk);
     let Encoded { messages, duplicates } = encode::encode(&segment, limit);
     flight.became.duplicates += u64::from(duplicates);
+    let keeps_letters = desk.config.dead_letter_topic.is_some();
     for message in &messages {
-        if message.offsets.len() == 1 && message.payload.len() >= desk.refused_bytes {
-            letter::send_too_large(desk, flights, flight, &segment, message);
-        } else {
-            send_message(desk, flights, flight, message);
+        let is_refused = message.offsets.len() == 1 && message.payload.len() >= desk.refused_bytes;
+        match (is_refused, flight.is_letters()) {
+            (true, false) if keeps_letters => flight.owes_letters = true,
+            (true, _) => letter::send_too_large(desk, flights, flight, &segment, message),
+            (false, false) => send_message(desk, flights, flight, message),
+            (false, true) => flight.became.delivered += message.offsets.len() as u64,
         }
     }
 }
@@ -212,7 +212,7 @@ fn send_message(
         .map(|(name, text)| (name.as_bytes(), Some(text.as_bytes())))
         .collect();
     let topic = desk.config.output_topic.clone();
-    let alone = desk.producer.is_alone();
+    let alone = desk.is_alone();
     let letter = Letter {
         topic: &topic,
         partition: desk.lanes.give(message.payload.len(), alone, time::monotonic()),
@@ -221,41 +221,39 @@ fn send_message(
         headers: &headers,
     };
     flight.became.delivered += message.offsets.len() as u64;
-    post(desk, flights, flight, &letter, false);
+    post(desk, flights, flight, &letter, message.payload.len());
 }
 
 /// Queues one message under a ticket of its own and notes it in the flight. What cannot be
-/// queued makes the flight fail, so that it is tried again.
+/// queued makes the flight fail, so that it is tried again. `bytes` is what counts of its size.
 pub fn post(
     desk: &mut Desk<'_>,
     flights: &mut Flights,
     flight: &mut Flight,
     letter: &Letter<'_>,
-    is_letter: bool,
+    bytes: usize,
 ) {
     let number = flights.ticket();
-    let bytes = letter.payload.map_or(0, <[u8]>::len);
     let sent = desk.producer.send(number, letter);
-    if !is_letter && !matches!(sent, Ok(Sent::Queued)) {
+    if !flight.is_letters() && !matches!(sent, Ok(Sent::Queued)) {
         desk.lanes.failed(letter.partition);
     }
     match sent {
         Ok(Sent::Queued) => {
             desk.producer.seal(number);
-            let (sent_alone, partition) = (desk.producer.is_alone(), letter.partition);
-            flight.tickets.push(Ticket { number, bytes, is_letter, sent_alone, partition });
+            let (sent_alone, partition) = (desk.producer.is_alone(letter.topic), letter.partition);
+            flight.tickets.push(Ticket { number, bytes, sent_alone, partition });
             flight.bytes += bytes as u64;
         }
-        Ok(Sent::TooLarge) => {
-            desk.too_large(bytes, is_letter);
-            flight.failed = true;
-        }
+        Ok(Sent::TooLarge) => flight.refused(desk, bytes),
         Ok(Sent::Full) => {
             desk.kafka_backoff.failed(time::monotonic());
             flight.failed = true;
         }
         Err(trouble) => {
-            desk.lanes.doubt();
+            if !flight.is_letters() {
+                desk.lanes.doubt();
+            }
             flight.backoff(desk).failed(time::monotonic());
             flight.failed = true;
             desk.trouble(&trouble);

@@ -1,0 +1,98 @@
+//! What is bound for the dead-letter topic: rejects, and of segments what the output does not take.
+//!
+//! They have no deadline, and no clock counts for them: they wait in a line of their own until
+//! somebody has room for them. What comes back stands last, or a letter that nobody takes would be
+//! the first each time.
+
+use super::sets::{Arrival, Taken};
+use super::{DueSegment, Reason};
+use crate::segment::hash::QuickMap;
+use std::collections::VecDeque;
+
+/// Counted cost of what waits: its entry, and the list of its chunks.
+const WAITING_BYTES: u64 = 200;
+
+#[derive(Default)]
+pub struct Letters {
+    waiting: VecDeque<Taken>,
+    spans: u64,
+}
+
+impl Letters {
+    /// Takes in a reject: one chunk of one message.
+    pub fn arrive(&mut self, reject: &Arrival) {
+        self.put(Taken {
+            name: None,
+            reason: Reason::IdleWithoutRoot,
+            due_ms: reject.at,
+            letters_below: Some(usize::MAX),
+            spans: 1,
+            bytes: reject.bytes,
+            chunks: vec![reject.chunk],
+        });
+    }
+
+    /// They come back from flight.
+    pub fn put_back(&mut self, due: &DueSegment, chunks: Vec<u32>) {
+        self.put(Taken {
+            name: due.segment,
+            reason: due.reason,
+            due_ms: due.due_ms,
+            letters_below: due.letters_below,
+            spans: due.spans,
+            bytes: due.bytes,
+            chunks,
+        });
+    }
+
+    fn put(&mut self, letters: Taken) {
+        self.spans += u64::from(letters.spans);
+        self.waiting.push_back(letters);
+    }
+
+    /// The first ones, at most `count`, and at most about `max_bytes` (one at least).
+    pub fn take(&mut self, count: usize, max_bytes: u64) -> Vec<Taken> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < count
+            && let Some(first) = self.waiting.front()
+        {
+            bytes += first.bytes;
+            if bytes > max_bytes && !taken.is_empty() {
+                break;
+            }
+            self.spans -= u64::from(first.spans);
+            taken.extend(self.waiting.pop_front());
+        }
+        taken
+    }
+
+    /// Chunks with (spans, bytes) that are settled though nobody took them.
+    pub fn remove(&mut self, chunks: &[(u32, (u32, u64))]) {
+        if chunks.is_empty() || self.waiting.is_empty() {
+            return;
+        }
+        let gone: QuickMap<u32, (u32, u64)> = chunks.iter().copied().collect();
+        for letters in &mut self.waiting {
+            letters.chunks.retain(|chunk| {
+                let Some((spans, bytes)) = gone.get(chunk) else { return true };
+                letters.spans -= spans;
+                letters.bytes -= bytes;
+                self.spans -= u64::from(*spans);
+                false
+            });
+        }
+        self.waiting.retain(|letters| !letters.chunks.is_empty());
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn spans(&self) -> u64 {
+        self.spans
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.len() as u64 * WAITING_BYTES
+    }
+}
