@@ -44,7 +44,7 @@ pub fn curves(most: &str) -> Fallible<String> {
         let share = (most / 10 / shards).max(1);
         (0..shards).map(|_| headers(&many(share, 10))).collect()
     })?;
-    busy(&mut out, most / 10)?;
+    busy(&mut out, most)?;
     Ok(out)
 }
 
