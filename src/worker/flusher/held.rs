@@ -56,6 +56,8 @@ pub struct Held {
     looked_at: Duration,
     /// The connection that it was looked at on.
     looked_on: Option<u64>,
+    /// When the numbers of batches were compared.
+    counted_at: Duration,
     cleaned_at: Duration,
     renewed_at: Duration,
     claim: Claim,
@@ -85,6 +87,7 @@ impl Held {
             settles: 0,
             looked_at: now.saturating_sub(phase(LOOK_INTERVAL)),
             looked_on: None,
+            counted_at: now.saturating_sub(phase(LOOK_INTERVAL)),
             cleaned_at: now.saturating_sub(phase(CLEAN_INTERVAL)),
             renewed_at: now,
             claim: Claim::new(now),
@@ -121,27 +124,29 @@ impl Held {
         // server that was not looked at, which may have gone back in time. Where it is ahead of the
         // index, the chain is followed first: ingest may have read again past where we stand.
         let looked = desk.store.connection().is_some_and(|on| Some(on) == self.looked_on);
+        let is_late = now.saturating_sub(self.looked_at) >= LOOK_INTERVAL;
         let mut is_ahead = false;
-        if position.is_none() || !looked {
+        if position.is_none() || is_late || !looked {
             is_ahead = self.compare(desk)?;
+            self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL / 4));
             self.looked_on = desk.store.connection();
         }
-        if is_ahead || self.is_behind(desk) {
-            self.index_new(desk)?;
-        }
-        if now.saturating_sub(self.looked_at) < LOOK_INTERVAL {
-            return Ok(());
-        }
-        self.looked_at = now.saturating_sub(phase(LOOK_INTERVAL / 4));
-        self.look_closely(desk)
+        if is_ahead || self.is_behind(desk) { self.index_new(desk) } else { Ok(()) }
     }
 
     /// Compares the numbers of batches as well, which says something only where the store knows all
     /// that is settled and the index all that is appended. In a busy shard that is never so by
-    /// chance.
-    fn look_closely(&mut self, desk: &mut Desk<'_>) -> Result<()> {
-        self.settle(desk)?;
-        if self.compare(desk)? { self.index_new(desk) } else { Ok(()) }
+    /// chance, so this looks when all is told, and once more behind what was appended meanwhile.
+    pub fn look_closely(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
+        if now.saturating_sub(self.counted_at) < LOOK_INTERVAL || self.owned.is_none() {
+            return Ok(());
+        }
+        self.counted_at = now.saturating_sub(phase(LOOK_INTERVAL / 4));
+        if self.compare(desk)? {
+            self.index_new(desk)?;
+            self.compare(desk)?;
+        }
+        Ok(())
     }
 
     fn board_position(&self, desk: &Desk<'_>) -> Option<Offset> {

@@ -513,9 +513,10 @@ impl Flusher<'_> {
     }
 }
 
-/// What a held shard needs in every turn: settle, clean, renew.
+/// What a held shard needs in every turn: settle, look, clean, renew.
 fn keep(desk: &mut Desk<'_>, held: &mut Held, now: Duration) -> Result<()> {
     held.settle(desk)?;
+    held.look_closely(desk, now)?;
     held.clean(desk, now)?;
     held.renew(desk, now)
 }
