@@ -8,8 +8,9 @@ INPUT holds the produced messages, one a line, or with --consumed what `testkit 
 them, as OUTPUT and DEAD do. Every span of INPUT must be in OUTPUT at least once, unchanged but for
 the two fields that are set, and no other span may be there; a message that is no span must be in
 DEAD. At most --doubled spans (default 0) may come more than once; identical copies in INPUT count
-once. A trace of one project may be in several segments only when it has several roots; at most
---split traces (default 0) break that. Prints one line of counts; status 1 when a rule is broken.
+once. A trace of one project may be in several segments only when it has several roots, and all
+spans of a segment have to come together once, unless a limit cut it; at most --split traces
+(default 0) break that. Prints one line of counts; status 1 when a rule is broken.
 
 Of split traces it prints why their parts were flushed, and of the first ten where their parts came
 from; with --consumed also when those were stamped. With --consumed and --timeouts (root-timeout and
@@ -79,13 +80,48 @@ class Input:
             self.spans.add(key)
 
 
+class Segments:
+    """In which segments each trace came, and which spans of a segment came together."""
+
+    def __init__(self):
+        self.of = collections.defaultdict(lambda: collections.defaultdict(Segment))
+
+    def add(self, message, reason=None):
+        """The parts of a segment that is too large for one message count as one."""
+        flush = "parts" if message.get("skip_enrichment") else message["flush_id"]
+        for span in message["spans"]:
+            name = span["attributes"]["sentry.segment.id"]["value"]
+            segment = self.of[(span["project_id"], span["trace_id"])][name]
+            segment.flushes[flush].add(span["span_id"])
+            segment.is_cut |= reason in ("age", "size", "pressure")
+
+    def split(self, roots):
+        """The traces that are in more segments than they have roots, or of which one was torn."""
+        def is_split(trace, segments):
+            return (len(segments) > max(1, roots[trace])
+                    or any(segment.is_torn() for segment in segments.values()))
+        return [trace for trace, segments in self.of.items() if is_split(trace, segments)]
+
+
+class Segment:
+    """The spans of one segment, by flush."""
+
+    def __init__(self):
+        self.flushes, self.is_cut = collections.defaultdict(set), False
+
+    def is_torn(self):
+        """What came again came with all others, or it belongs to what came before."""
+        whole = set().union(*self.flushes.values())
+        return not self.is_cut and whole not in self.flushes.values()
+
+
 class Output:
     """What was delivered: how often each span and each flush came, and in which segments."""
 
     def __init__(self, path):
         self.seen, self.flushes = collections.Counter(), collections.Counter()
         self.flushes_of = collections.defaultdict(set)
-        self.segments_of = collections.defaultdict(set)
+        self.segments = Segments()
         self.parts_of = collections.defaultdict(dict)
         self.wrong = 0
         with open(path, encoding="utf-8") as file:
@@ -95,6 +131,7 @@ class Output:
 
     def flush(self, message, headers):
         self.flushes[message["flush_id"]] += 1
+        self.segments.add(message, headers["reason"])
         for span in message["spans"]:
             self.add(span, message["flush_id"])
         first = message["spans"][0]
@@ -106,7 +143,6 @@ class Output:
         self.seen[key] += 1
         self.flushes_of[key].add(flush_id)
         segment = span["attributes"]["sentry.segment.id"]["value"]
-        self.segments_of[(span["project_id"], span["trace_id"])].add(segment)
         self.wrong += span["is_segment"] != (span["span_id"] == segment)
 
 
@@ -132,7 +168,7 @@ class Splits:
 
     def __init__(self, given, out, timeouts):
         self.stamps = given.stamps
-        self.traces = split(out.segments_of, given.roots)
+        self.traces = out.segments.split(given.roots)
         self.right = set(self.traces) & by_stamps(given, timeouts) if timeouts else set()
         self.parts_of = {trace: self.by_time(out.parts_of[trace].values()) for trace in self.traces}
 
@@ -156,27 +192,19 @@ class Splits:
                       f"stamped {first} to {last}")
 
 
-def split(segments_of, roots):
-    """The traces that are in more segments than they have roots."""
-    found = segments_of.items()
-    return [trace for trace, ids in found if len(ids) > max(1, roots[trace])]
-
-
 def by_stamps(given, timeouts):
     """The traces that come out split when the stamps of the messages are the only clock."""
     root, idle = timeouts.split(",")
     command = [os.environ["SPANBUFD"], "assemble", "--timed", "--root-timeout", root,
                "--timeout", idle]
-    segments_of = collections.defaultdict(set)
+    segments = Segments()
     for shard in {place[0] for place in given.timed}:
         timed = [given.timed[place] for place in sorted(given.timed) if place[0] == shard]
         done = subprocess.run(command, input="\n".join(timed), text=True, check=True,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         for line in done.stdout.splitlines():
-            for span in json.loads(line)["spans"]:
-                segment = span["attributes"]["sentry.segment.id"]["value"]
-                segments_of[(span["project_id"], span["trace_id"])].add(segment)
-    return set(split(segments_of, given.roots))
+            segments.add(json.loads(line))
+    return set(segments.split(given.roots))
 
 
 def arguments():
