@@ -22,9 +22,15 @@ wait_until 30 board_says 's[0]["open_spans"]' "$((all - first))"
 # Whoever writes waits; what is due is still read, and delivered.
 redis_cli client pause 60000 write >/dev/null
 wait_until 30 board_says 'total("delivered")' "$all"
+# The flusher is the first to notice; what it knows must reach ingest all the same.
+signal_worker STOP ingest/0
 kill -KILL "$REDIS"
 wait_until 10 gone "$REDIS"
 start_redis
+wait_until 30 says 'flusher/0: shard 0: the store went another way'
+(wait_until 1 board_says 's[0]["rebuilds"] > 1' True) 2>"$TMP/taken" || true
+signal_worker CONT ingest/0
+wait_until 30 says 'ingest/0: shard 0: the store is not what we left there'
 went_back='[s[0][x] for x in ("position", "buffered", "unaccounted")] + [s[0]["rebuilds"] > 1]'
 wait_until 30 board_says "$went_back" "[$all, 0, 0, True]"
 stop_spanbufd

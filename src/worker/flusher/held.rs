@@ -115,10 +115,10 @@ impl Held {
         let position = self.board_position(desk);
         if self.owned.is_none() {
             // Ingest begins lives; until it says where it stands there is nothing to take.
-            if position.is_some() && self.past.is_none() && self.may_take(desk, now) {
-                self.take(desk, now)?;
-            }
-            return Ok(());
+            return match position.filter(|_| self.past.is_none() && self.may_take(desk, now)) {
+                Some(position) => self.take(desk, position, now),
+                None => Ok(()),
+            };
         }
         // Ingest, too, may have found that the store is not what it was; and nothing is told to a
         // server that was not looked at, which may have gone back in time. Where it is ahead of the
@@ -293,10 +293,13 @@ impl Held {
         Ok(self.owned.is_some())
     }
 
-    fn take(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
+    fn take(&mut self, desk: &mut Desk<'_>, position: Offset, now: Duration) -> Result<()> {
         let epoch = Epoch(random::bits128()?);
-        let Some(taken) = desk.store.take(self.shard, epoch)? else {
-            // Lost, and ingest has not yet begun again.
+        let taken = desk.store.take(self.shard, epoch)?;
+        // The store has lost the shard, or went back in time, and ingest has not noticed yet. It
+        // reads again then, by the last word of the index that had to go: a new one would tell
+        // over it, and knows nothing of what was delivered behind the store's position.
+        let Some(taken) = taken.filter(|taken| taken.state.position >= position) else {
             self.claim.try_again(now + TAKE_INTERVAL);
             return Ok(());
         };
