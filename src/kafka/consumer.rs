@@ -249,7 +249,7 @@ impl Consumer {
             group: config.group_id.clone(),
             member_name: settings.get("group.instance.id").map(str::to_owned),
             start_from: config.start_from,
-            reads_committed: settings.get("isolation.level") != Some("read_uncommitted"),
+            reads_committed: settings::reads_committed(&settings),
             revocation: RefCell::default(),
             commits: Cell::new(0),
         })

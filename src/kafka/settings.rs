@@ -45,6 +45,14 @@ pub fn consumer(config: &Config, host: &str, worker: usize) -> ClientConfig {
     settings
 }
 
+/// Whether this client reads only what is committed. The client is asked: it takes a value in any
+/// case and with spaces before it.
+pub fn reads_committed(settings: &ClientConfig) -> bool {
+    let native = settings.create_native_config();
+    let level = native.and_then(|native| native.get("isolation.level"));
+    level.as_deref() != Ok("read_uncommitted")
+}
+
 pub fn producer(config: &Config, worker: usize) -> ClientConfig {
     let mut settings = common(config, "flusher", worker);
     // A message holds at most `max-segment-bytes` of spans, or one span larger than that.
@@ -188,6 +196,19 @@ mod tests {
         has(producer(&config, 0), "acks", "-1");
         has(producer(&config, 0), "message.timeout.ms", "300000");
         has(producer(&config, 0), "bootstrap.servers", &config.bootstrap_servers);
+    }
+
+    #[test]
+    fn what_is_read_is_what_the_client_understands() {
+        let reads = |level: &str| {
+            let kafka_consumer = vec![("isolation.level".to_owned(), level.to_owned())];
+            reads_committed(&consumer(&Config { kafka_consumer, ..Config::default() }, "h", 0))
+        };
+        assert!(reads_committed(&consumer(&Config::default(), "h", 0)));
+        assert!(reads("read_committed") && reads(" Read_Committed"));
+        for level in ["read_uncommitted", "READ_UNCOMMITTED", " read_uncommitted"] {
+            assert!(!reads(level), "{level:?}");
+        }
     }
 
     #[test]
