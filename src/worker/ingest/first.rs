@@ -51,8 +51,11 @@ impl Desk<'_> {
             self.troubles.works(BEGIN);
             return Ok(Some(committed));
         }
+        self.berth.beat();
         let all = self.partitions(consumer)?;
+        self.berth.beat();
         let found: Commits = consumer.committed(&all, KAFKA_WAIT)?.into_iter().collect();
+        self.berth.beat();
         let nothing = found.values().all(Option::is_none);
         if nothing && !all.first().is_some_and(|first| self.shards.contains_key(first)) {
             self.wait_for_begin(committed.keys());
@@ -86,7 +89,9 @@ impl Desk<'_> {
         log::info!("the group begins, with {} partitions", all.len());
         let commits: Vec<(ShardId, Offset, String)> =
             all.iter().map(|id| (*id, Offset(0), begin())).collect();
-        consumer.commit_now(&commits, KAFKA_WAIT)
+        consumer.commit_now(&commits, KAFKA_WAIT)?;
+        self.berth.beat();
+        Ok(())
     }
 
     fn wait_for_begin<'i>(&mut self, ids: impl Iterator<Item = &'i ShardId>) {
@@ -127,6 +132,7 @@ impl Desk<'_> {
             log::info!("partition {id} is new to the group: reading from its beginning");
             beginning
         };
+        self.berth.beat();
         let note = Note::Floor { map: Vec::new(), mark: None };
         consumer.commit_now(&[(id, offset, metadata::print(&note, offset))], KAFKA_WAIT)?;
         Ok(Start::first(offset))
