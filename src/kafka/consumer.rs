@@ -11,7 +11,7 @@ use super::trouble::Trouble;
 use crate::config::{Config, StartFrom};
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
-use crate::sys::ends::Answers;
+use crate::sys::ends::Asking;
 use crate::sys::headers;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -219,9 +219,7 @@ struct Revocation {
 }
 
 pub struct Consumer {
-    /// Before the client, which it must not outlive.
-    pub(super) answers: Answers,
-    pub(super) inner: BaseConsumer<Context>,
+    pub(super) inner: Asking<Context>,
     pub(super) topic: String,
     pub(super) group: String,
     /// What the group knows this member by; none with fixed partitions.
@@ -243,8 +241,7 @@ impl Consumer {
             .create_with_context(Context::default())
             .map_err(|why| cannot_open(config, &why))?;
         Ok(Consumer {
-            answers: Answers::to(&inner),
-            inner,
+            inner: Asking::of(inner),
             topic: config.input_topic.clone(),
             group: config.group_id.clone(),
             member_name: settings.get("group.instance.id").map(str::to_owned),

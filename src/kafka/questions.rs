@@ -103,13 +103,13 @@ impl Consumer {
         list.set_all_offsets(Place::End).map_err(|why| self.error(ENDS, why))?;
         let is_committed = self.reads_committed;
         let question = ends::Question { partitions: &list, number, within, is_committed };
-        self.answers.ask(&self.inner, &question);
+        self.inner.ask(&question);
         Ok(())
     }
 
     /// An answer to `ask_for_ends` that has arrived.
     pub fn next_ends(&self) -> Option<Ends> {
-        let answer = self.answers.next(&self.inner)?;
+        let answer = self.inner.next_answer()?;
         let error = |code: RDKafkaErrorCode| self.error(ENDS, KafkaError::OffsetFetch(code));
         let name = |(partition, end): ends::End| {
             (ShardId(partition as u32), end.map(Offset).map_err(error))

@@ -16,6 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
+use std::ops::Deref;
 use std::time::Duration;
 use std::{ptr, slice};
 
@@ -42,38 +43,40 @@ pub struct Answer {
     pub outcome: Result<Vec<End>, RDKafkaErrorCode>,
 }
 
-/// Where the answers of one client arrive.
-pub struct Answers {
-    queue: *mut rd_kafka_queue_t,
+/// A consumer with a queue for the answers, which belongs to no other and does not outlive it.
+pub struct Asking<C: ConsumerContext> {
+    /// In front, so that it goes first.
+    answers: Answers,
+    consumer: BaseConsumer<C>,
 }
 
-impl Answers {
-    pub fn to<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Answers {
-        // SAFETY: the client lives as long as the borrow; the answer is a queue of our own.
+impl<C: ConsumerContext> Asking<C> {
+    pub fn of(consumer: BaseConsumer<C>) -> Asking<C> {
+        // SAFETY: the client is live; the answer is a queue of our own.
         let queue = unsafe { rd_kafka_queue_new(consumer.client().native_ptr()) };
-        Answers { queue }
+        Asking { answers: Answers { queue }, consumer }
     }
 
-    /// Asks and does not wait. The consumer is the one that the answers are for.
-    pub fn ask<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, question: &Question<'_>) {
-        let client = consumer.client().native_ptr();
+    /// Asks and does not wait.
+    pub fn ask(&self, question: &Question<'_>) {
+        let client = self.consumer.client().native_ptr();
         let kind = rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
-        // SAFETY: the client lives as long as the borrow; the answer is ours.
+        // SAFETY: the client is live, since we own it; the answer is ours.
         let options = unsafe { rd_kafka_AdminOptions_new(client, kind) };
         set(options, question);
         let list = question.partitions.ptr();
         // SAFETY: client, list, options and queue are live; the library copies list and options,
         // and keeps the queue by a count of its own.
-        unsafe { rd_kafka_ListOffsets(client, list, options, self.queue) };
+        unsafe { rd_kafka_ListOffsets(client, list, options, self.answers.queue) };
         // SAFETY: the options are ours and are not used after this.
         unsafe { rd_kafka_AdminOptions_destroy(options) };
     }
 
-    /// An answer that has arrived. The consumer is named because it must be alive.
-    pub fn next<C: ConsumerContext>(&self, _: &BaseConsumer<C>) -> Option<Answer> {
-        // SAFETY: the queue is ours and its client lives as long as the borrow; the answer is an
-        // event of our own, or null.
-        let event = unsafe { rd_kafka_queue_poll(self.queue, 0) };
+    /// An answer that has arrived.
+    pub fn next_answer(&self) -> Option<Answer> {
+        // SAFETY: the queue is ours and its client is live, since we own it; the answer is an event
+        // of our own, or null.
+        let event = unsafe { rd_kafka_queue_poll(self.answers.queue, 0) };
         if event.is_null() {
             return None;
         }
@@ -82,6 +85,18 @@ impl Answers {
         unsafe { rd_kafka_event_destroy(event) };
         Some(answer)
     }
+}
+
+impl<C: ConsumerContext> Deref for Asking<C> {
+    type Target = BaseConsumer<C>;
+
+    fn deref(&self) -> &BaseConsumer<C> {
+        &self.consumer
+    }
+}
+
+struct Answers {
+    queue: *mut rd_kafka_queue_t,
 }
 
 impl Drop for Answers {
