@@ -28,6 +28,9 @@ const PAUSE_OPEN: Duration = Duration::from_millis(500);
 const WAIT: Duration = Duration::from_secs(5);
 const OPEN_MAX: usize = 10;
 
+/// The client answers within `WAIT`; should it ever not, this ends the question.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
+
 /// So long one look holds: with many shards it is too dear for every turn.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -116,6 +119,13 @@ impl Ends {
         Some(question)
     }
 
+    /// The questions that had their answer long ago, if there were any to come.
+    fn overdue(&self, now: Duration) -> Vec<usize> {
+        let is_late = |question: &Question| question.asked + GIVEN_UP_AFTER < now;
+        let late = self.open.iter().filter(|(_, question)| is_late(question));
+        late.map(|(number, _)| *number).collect()
+    }
+
     /// Those that may be asked, by whom they are asked with.
     fn parties<'s>(
         &self,
@@ -153,6 +163,7 @@ impl Desk<'_> {
             return;
         }
         self.take_ends(consumer);
+        self.give_up_ends(consumer, now);
         let refused = self.is_said(&[State::NoTopic, State::Denied, State::LockedOut]);
         if refused || now < self.ends.look_at || !self.kafka_backoff.is_over(now) {
             return;
@@ -207,6 +218,17 @@ impl Desk<'_> {
             if let Some(error) = error {
                 self.without_end(consumer, &silent, question.asked, &error);
             }
+        }
+    }
+
+    /// A question that the client never answers must not stay open: its party would not be asked
+    /// again.
+    fn give_up_ends(&mut self, consumer: &Consumer, now: Duration) {
+        for number in self.ends.overdue(now) {
+            let Some(question) = self.ends.end(number, now) else { continue };
+            let error = Error::temporary("the client has left a question for ends unanswered");
+            log::debug!("{error}");
+            self.without_end(consumer, &question.shards, question.asked, &error);
         }
     }
 
@@ -284,5 +306,24 @@ impl Desk<'_> {
         } else {
             self.unanswered(asked, error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_is_never_answered_does_not_stay_open() {
+        let (mut ends, second) = (Ends::default(), Duration::from_secs(1));
+        let party = Party { leader: Some(1), is_silent: true, part: 0 };
+        let number = ends.begin(party, vec![ShardId(3)], second);
+        assert!(ends.overdue(second + GIVEN_UP_AFTER).is_empty());
+        assert!(!ends.must_ask(party, &[], second * 20));
+        assert_eq!(ends.overdue(second * 20), [number]);
+        let given_up = ends.end(number, second * 20).map(|question| question.shards);
+        assert_eq!(given_up, Some(vec![ShardId(3)]));
+        assert!(ends.overdue(second * 20).is_empty() && ends.must_ask(party, &[], second * 21));
+        assert!(ends.end(number, second * 21).is_none(), "an answer that comes after all");
     }
 }
