@@ -98,22 +98,20 @@ impl Desk<'_> {
         }
         let now = time::monotonic();
         // Waiting for them must not take the others' time.
-        let waiting = |shard: &&Shard| !shard.patience.is_over(now);
-        let silent = self.shards.values().filter(waiting).count() as u32 + 1;
-        self.did_not_answer(id, now, WAIT_MAX * silent, &error);
+        let is_apart =
+            |shard: &&Shard| shard.phase == Phase::Finding && !shard.patience.may_hold_up(now);
+        let apart = self.shards.values().filter(is_apart).count() as u32 + 1;
+        self.did_not_answer(id, now, &error);
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.patience.keep_apart(now, WAIT_MAX * apart);
+        }
         Ok(())
     }
 
     /// Its partition did not answer what was asked at `asked`, though brokers do.
-    pub(super) fn did_not_answer(
-        &mut self,
-        id: ShardId,
-        asked: Duration,
-        wait: Duration,
-        error: &Error,
-    ) {
+    pub(super) fn did_not_answer(&mut self, id: ShardId, asked: Duration, error: &Error) {
         let Some(shard) = self.shards.get_mut(&id) else { return };
-        if shard.patience.failed(asked, time::monotonic(), wait) {
+        if shard.patience.failed(asked, time::monotonic()) {
             let error = Error::temporary(format!("{error}; look at its leader and replicas"));
             self.troubles.warn(&unanswered(id), &error);
         }

@@ -301,7 +301,7 @@ impl Desk<'_> {
         }
         if lately || consumer.answers(ANSWER_WAIT) {
             for &id in silent {
-                self.did_not_answer(id, asked, Duration::ZERO, error);
+                self.did_not_answer(id, asked, error);
             }
         } else {
             self.unanswered(asked, error);

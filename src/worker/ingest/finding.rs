@@ -69,7 +69,7 @@ impl Desk<'_> {
             .shards
             .values()
             .filter(|shard| shard.phase == Phase::Finding && shard.held_at == now)
-            .filter(|shard| shard.alone.may_work(now) && shard.patience.is_over(now))
+            .filter(|shard| shard.alone.may_work(now) && shard.patience.may_hold_up(now))
             .map(|shard| shard.id)
             .collect();
         let may_ask = self.finding_backoff.is_over(now) && self.store_backoff.is_over(now);

@@ -8,6 +8,9 @@ const WAIT: Duration = Duration::from_millis(500);
 /// The longest.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// The longest for what others wait for.
+const APART_MAX: Duration = Duration::from_secs(30);
+
 /// A leader that moves, or one late answer on a busy machine, is no outage.
 const SAID_AFTER: Duration = Duration::from_secs(3);
 
@@ -15,6 +18,8 @@ const SAID_AFTER: Duration = Duration::from_secs(3);
 pub struct Patience {
     /// It is not asked before this (monotonic).
     until: Duration,
+    /// Nothing is asked of it before this that others would wait for.
+    apart_until: Duration,
     /// How often in a row it did not answer though brokers did.
     failures: u32,
     /// When it was asked first of these times, and when the last one failed.
@@ -27,6 +32,11 @@ impl Patience {
         now >= self.until
     }
 
+    /// It may be asked what others wait for.
+    pub fn may_hold_up(&self, now: Duration) -> bool {
+        now >= self.until.max(self.apart_until)
+    }
+
     /// It did not answer the last time.
     pub fn is_tried(&self) -> bool {
         self.failures > 0
@@ -37,11 +47,6 @@ impl Patience {
         self.failures
     }
 
-    /// It is not asked before `until`; why is nobody's fault.
-    pub fn wait(&mut self, until: Duration) {
-        self.until = until;
-    }
-
     /// It is not asked for so long, and that is counted.
     pub fn wait_again(&mut self, now: Duration, wait: Duration) {
         self.since = if self.failures == 0 { now } else { self.since };
@@ -49,9 +54,14 @@ impl Patience {
         self.until = now + wait;
     }
 
-    /// It did not answer what was asked at `asked`, and is left alone for a while, at least for
-    /// `wait`. Whether that is to be said.
-    pub fn failed(&mut self, asked: Duration, now: Duration, wait: Duration) -> bool {
+    /// Others have waited for it in vain, and do not again for so long, up to a bound.
+    pub fn keep_apart(&mut self, now: Duration, wait: Duration) {
+        self.apart_until = now + wait.min(APART_MAX);
+    }
+
+    /// It did not answer what was asked at `asked`, and is left alone for a while. Whether that is
+    /// to be said.
+    pub fn failed(&mut self, asked: Duration, now: Duration) -> bool {
         // What else was asked in that time fails as well, and says nothing new.
         if self.failures > 0 && asked < self.failed_at {
             return false;
@@ -62,7 +72,7 @@ impl Patience {
         let longer = WAIT.saturating_mul(1 << self.failures.min(10)).min(WAIT_MAX);
         self.failures += 1;
         self.failed_at = now;
-        self.until = now + wait.max(longer);
+        self.until = now + longer;
         self.failures > 1 && now.saturating_sub(self.since) >= SAID_AFTER
     }
 
@@ -70,7 +80,9 @@ impl Patience {
     pub fn answered(&mut self) -> bool {
         let had_not = self.failures > 0;
         if had_not {
-            *self = Patience::default();
+            // What others wait for may fail all the same, and then takes their time each time.
+            let apart_until = self.apart_until.min(self.failed_at + WAIT_MAX);
+            *self = Patience { apart_until, ..Patience::default() };
         }
         had_not
     }
@@ -85,13 +97,24 @@ mod tests {
         let mut patience = Patience::default();
         let (mut now, mut said) = (Duration::from_secs(10), Vec::new());
         for wait in [500, 1000, 2000, 4000, 5000, 5000].map(Duration::from_millis) {
-            said.push(patience.failed(now, now, Duration::ZERO));
-            assert!(!patience.failed(now - WAIT, now, Duration::ZERO), "it is of the same time");
+            said.push(patience.failed(now, now));
+            assert!(!patience.failed(now - WAIT, now), "it is of the same time");
             assert!(!patience.is_over(now + wait - Duration::from_millis(1)));
             now += wait;
             assert!(patience.is_over(now));
         }
         assert_eq!(said, [false, false, false, true, true, true]);
         assert!(patience.answered() && !patience.is_tried() && !patience.answered());
+    }
+
+    #[test]
+    fn who_is_kept_apart_is_asked_what_nobody_waits_for_and_an_answer_shortens_it() {
+        let (mut patience, second) = (Patience::default(), Duration::from_secs(1));
+        patience.failed(second, second);
+        patience.keep_apart(second, second * 500);
+        assert!(patience.is_over(second * 2) && !patience.may_hold_up(second * 30));
+        assert!(patience.may_hold_up(second * 31), "there is a bound");
+        assert!(patience.answered());
+        assert!(!patience.may_hold_up(second * 5) && patience.may_hold_up(second * 6));
     }
 }

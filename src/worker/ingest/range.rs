@@ -34,7 +34,7 @@ impl Desk<'_> {
         let (mut found, mut sound) = (false, Vec::new());
         for id in ids {
             let now = time::monotonic();
-            if self.shards.get(&id).is_none_or(|shard| !shard.patience.is_over(now)) {
+            if self.shards.get(&id).is_none_or(|shard| !shard.patience.may_hold_up(now)) {
                 continue;
             }
             match consumer.watermarks(id, KAFKA_WAIT) {
@@ -54,7 +54,7 @@ impl Desk<'_> {
 
     fn unanswered_range(&mut self, id: ShardId, error: &Error) {
         if let Some(shard) = self.shards.get_mut(&id) {
-            shard.patience.wait(time::monotonic() + WAIT_MAX);
+            shard.patience.keep_apart(time::monotonic(), WAIT_MAX);
         }
         self.troubles.warn(&format!("cannot ask for the range of partition {id}"), error);
     }
