@@ -28,11 +28,11 @@ wait_until 30 ends "[(0, $(end 0)), (2, $(end 2)), (3, $(end 3))]"
 more 81 0
 more 82 2
 wait_until 20 all_out "$TMP/in"
-wait_until 20 says 'partition 1 does not answer.*look at its leader'
+wait_until 20 says 'partitions do not answer.*: 1: .*look at their leaders'
 says 'Kafka is away' && fail "the brokers are there"
 tell_mock leader "$IN" 1 1
 wait_until 40 board_says '[x["position"] for x in s if x["shard"] == 1]' "[$(end 1)]"
-wait_until 20 says 'partition 1 does not answer.*works again'
+wait_until 20 says 'partitions do not answer.*works again'
 more 83 1
 more 84 3
 wait_until 20 all_out "$TMP/in"

@@ -23,6 +23,12 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is tried whether what was refused may be read again.
 const REFUSED_WAIT: Duration = Duration::from_secs(5);
 
+/// What is said not to work, and once to work again: one line, whoever it is about.
+const SILENT: &str = "partitions do not answer, and are asked again";
+
+/// Partitions of which that is said by name.
+const NAMED_MAX: usize = 10;
+
 impl Desk<'_> {
     pub fn trouble(&mut self, trouble: &Trouble) {
         if !self.kafka_troubles.contains(&trouble.state) {
@@ -101,28 +107,45 @@ impl Desk<'_> {
         let is_apart =
             |shard: &&Shard| shard.phase == Phase::Finding && !shard.patience.may_hold_up(now);
         let apart = self.shards.values().filter(is_apart).count() as u32 + 1;
-        self.did_not_answer(id, now, &error);
+        self.did_not_answer(&[id], now, &error);
         if let Some(shard) = self.shards.get_mut(&id) {
             shard.patience.keep_apart(now, WAIT_MAX * apart);
         }
         Ok(())
     }
 
-    /// Its partition did not answer what was asked at `asked`, though brokers do.
-    pub(super) fn did_not_answer(&mut self, id: ShardId, asked: Duration, error: &Error) {
-        let Some(shard) = self.shards.get_mut(&id) else { return };
-        if shard.patience.failed(asked, time::monotonic()) {
-            let error = Error::temporary(format!("{error}; look at its leader and replicas"));
-            self.troubles.warn(&unanswered(id), &error);
+    /// Their partitions did not answer what was asked at `asked`, though brokers do.
+    pub(super) fn did_not_answer(&mut self, ids: &[ShardId], asked: Duration, error: &Error) {
+        let mut is_to_be_said = false;
+        for id in ids {
+            if let Some(shard) = self.shards.get_mut(id) {
+                is_to_be_said |= shard.patience.failed(asked, time::monotonic());
+            }
         }
+        if is_to_be_said {
+            let silent = named(&self.silent());
+            let error = format!("{silent}: {error}; look at their leaders and replicas");
+            self.troubles.warn(SILENT, &Error::temporary(error));
+        }
+    }
+
+    /// Whose silence has been said.
+    fn silent(&self) -> Vec<ShardId> {
+        let silent = self.shards.values().filter(|shard| shard.patience.is_said());
+        silent.map(|shard| shard.id).collect()
     }
 
     /// Its partition has answered.
     pub(super) fn answered_for(&mut self, id: ShardId) {
-        if let Some(shard) = self.shards.get_mut(&id)
-            && shard.patience.answered()
-        {
-            self.troubles.works(&unanswered(id));
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.patience.answered();
+        }
+    }
+
+    /// The silence is over when nobody is silent any more who is ours.
+    pub(super) fn look_at_silence(&mut self) {
+        if self.silent().is_empty() {
+            self.troubles.works(SILENT);
         }
     }
 
@@ -142,6 +165,24 @@ fn said(state: State) -> String {
     format!("{} (input)", state.name())
 }
 
-fn unanswered(id: ShardId) -> String {
-    format!("partition {id} does not answer, and is asked again")
+/// The first of them and how many there are: a broker that hangs may lead hundreds.
+fn named(ids: &[ShardId]) -> String {
+    let first: Vec<String> = ids.iter().take(NAMED_MAX).map(ShardId::to_string).collect();
+    match ids.len().saturating_sub(NAMED_MAX) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_partitions_the_first_are_named_and_the_rest_are_counted() {
+        let named = |count| named(&(0..count).map(ShardId).collect::<Vec<_>>());
+        assert_eq!(named(2), "0, 1");
+        assert_eq!(named(10), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9");
+        assert_eq!(named(300), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 290 more");
+    }
 }

@@ -256,6 +256,7 @@ impl<'a> Desk<'a> {
                 self.compare_ranges(consumer)?;
                 self.look_at_troubles(consumer, now);
             }
+            self.look_at_silence();
             self.troubles.tell(time::monotonic());
         }
         if now.saturating_sub(self.committed_at) >= self.commit_pause {

@@ -300,9 +300,7 @@ impl Desk<'_> {
             return;
         }
         if lately || consumer.answers(ANSWER_WAIT) {
-            for &id in silent {
-                self.did_not_answer(id, asked, error);
-            }
+            self.did_not_answer(silent, asked, error);
         } else {
             self.unanswered(asked, error);
         }

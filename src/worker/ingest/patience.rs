@@ -25,6 +25,7 @@ pub struct Patience {
     /// When it was asked first of these times, and when the last one failed.
     since: Duration,
     failed_at: Duration,
+    is_said: bool,
 }
 
 impl Patience {
@@ -73,18 +74,21 @@ impl Patience {
         self.failures += 1;
         self.failed_at = now;
         self.until = now + longer;
-        self.failures > 1 && now.saturating_sub(self.since) >= SAID_AFTER
+        self.is_said = self.failures > 1 && now.saturating_sub(self.since) >= SAID_AFTER;
+        self.is_said
     }
 
-    /// It answered; whether it had not before.
-    pub fn answered(&mut self) -> bool {
-        let had_not = self.failures > 0;
-        if had_not {
+    /// That it does not answer has been said, or is to be.
+    pub fn is_said(&self) -> bool {
+        self.is_said
+    }
+
+    pub fn answered(&mut self) {
+        if self.failures > 0 {
             // What others wait for may fail all the same, and then takes their time each time.
             let apart_until = self.apart_until.min(self.failed_at + WAIT_MAX);
             *self = Patience { apart_until, ..Patience::default() };
         }
-        had_not
     }
 }
 
@@ -104,7 +108,9 @@ mod tests {
             assert!(patience.is_over(now));
         }
         assert_eq!(said, [false, false, false, true, true, true]);
-        assert!(patience.answered() && !patience.is_tried() && !patience.answered());
+        assert!(patience.is_said());
+        patience.answered();
+        assert!(!patience.is_tried() && !patience.is_said());
     }
 
     #[test]
@@ -114,7 +120,7 @@ mod tests {
         patience.keep_apart(second, second * 500);
         assert!(patience.is_over(second * 2) && !patience.may_hold_up(second * 30));
         assert!(patience.may_hold_up(second * 31), "there is a bound");
-        assert!(patience.answered());
+        patience.answered();
         assert!(!patience.may_hold_up(second * 5) && patience.may_hold_up(second * 6));
     }
 }
