@@ -60,6 +60,13 @@ impl Desk<'_> {
         self.over(|state| !matches!(state, State::NoTopic | State::Denied));
     }
 
+    /// Without shards nothing is asked for them whose answer would end what failed before.
+    pub(super) fn nothing_is_asked(&mut self) {
+        self.unanswered_since = None;
+        self.kafka_backoff.worked();
+        self.finding_works();
+    }
+
     /// Something is assigned or read: nothing is denied.
     pub fn kafka_gives(&mut self) {
         if !self.kafka_troubles.is_empty() {

@@ -212,6 +212,9 @@ impl<'a> Desk<'a> {
             row.set(OwnershipWord::Wanted, 0);
             row.set(OwnershipWord::Assigned, 0);
         }
+        if self.shards.is_empty() {
+            self.nothing_is_asked();
+        }
     }
 
     pub fn caught_up(&mut self, id: ShardId, end: Option<Offset>) {

@@ -290,6 +290,9 @@ impl Desk<'_> {
         asked: Duration,
         error: &Error,
     ) {
+        if !silent.iter().any(|id| self.shards.contains_key(id)) {
+            return;
+        }
         // Who stays silent is no reason to ask again and again: that, too, may hit a broker that
         // hangs, and then nothing is read for as long.
         let is_new = |id| self.shards.get(id).is_some_and(|shard| !shard.patience.is_tried());

@@ -78,8 +78,7 @@ impl Desk<'_> {
         }
         match self.find_all(consumer, &wanted) {
             Ok(()) => {
-                self.finding_backoff.worked();
-                self.troubles.works(FINDING);
+                self.finding_works();
                 Ok(())
             }
             Err(error) if error.kind() == Kind::Temporary => {
@@ -91,6 +90,11 @@ impl Desk<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn finding_works(&mut self) {
+        self.finding_backoff.worked();
+        self.troubles.works(FINDING);
     }
 
     fn find_all(&mut self, consumer: &Consumer, wanted: &[ShardId]) -> Result<()> {

@@ -107,6 +107,23 @@ fn a_clock_moves_when_a_broker_says_that_all_is_read_and_stands_while_none_does(
     });
 }
 
+#[test]
+fn what_failed_for_shards_that_are_gone_is_over() {
+    at_desk(|desk, consumer| {
+        look_until(desk, consumer, |desk| desk.unanswered_since.is_some());
+        desk.finding_backoff.failed(time::monotonic());
+        let fails =
+            |desk: &Desk<'_>| desk.kafka_backoff.is_failing() || desk.finding_backoff.is_failing();
+        assert!(fails(desk));
+        assert!(desk.revoked(consumer, &[ID], true).is_ok());
+        assert!(!fails(desk) && desk.unanswered_since.is_none());
+        // What was asked for it before finds no answer later.
+        let until = time::monotonic() + Duration::from_secs(6);
+        look_until(desk, consumer, |_| time::monotonic() >= until);
+        assert!(!fails(desk) && desk.unanswered_since.is_none());
+    });
+}
+
 /// Two shards of a topic of two partitions, led by two brokers, of which nothing is known yet.
 fn beside_another(trouble: impl FnOnce(&Mock), test: impl FnOnce(&Mock, &mut Desk<'_>, &Consumer)) {
     let Ok(mock) = Mock::with_brokers(2, &[("topic".to_owned(), 2)]) else { panic!("no mock") };
