@@ -104,11 +104,16 @@ impl Lanes {
         self.ask_wait = wait * 2;
         let partitions = producer.partitions(topic, wait)?;
         self.ask_wait = ASK_WAIT;
-        if self.stuck_since.is_none() {
+        self.know(&partitions, now);
+        if self.stuck_since.is_none() && self.lanes.iter().any(|lane| lane.is_led) {
             self.ask_at = now + ASK_INTERVAL;
         }
-        self.know(&partitions, now);
         Ok(())
+    }
+
+    /// Somebody had no leader when last asked for: that it has one again shows when asked again.
+    pub fn lack_leaders(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.is_led)
     }
 
     /// What was believed of the partitions is wrong, or may be.
@@ -227,6 +232,8 @@ impl Lanes {
         if let Some(lane) = self.take_back(partition) {
             (lane.moved_at, lane.acknowledged_at) = (now, now);
             (lane.is_stuck, lane.silent_since) = (false, None);
+            // Only a leader acknowledges.
+            lane.is_led = true;
         }
     }
 
@@ -380,6 +387,31 @@ mod tests {
         lanes.acknowledged(Some(0), NOW);
         lanes.know(&led(&[]), NOW);
         assert_eq!(give(&mut lanes, 1, false), None, "it is gone");
+    }
+
+    #[test]
+    fn who_acknowledges_has_a_leader_whatever_was_last_heard() {
+        let mut lanes = lanes(&[0]);
+        let given = give(&mut lanes, 1, false);
+        lanes.end_request();
+        lanes.look_for_stuck(NOW + STUCK_AFTER);
+        lanes.know(&[(0, false)], NOW);
+        assert!(lanes.lack_leaders());
+        lanes.acknowledged(given, NOW);
+        assert!(lanes.takes(false) && !lanes.lack_leaders(), "{lanes:?}");
+    }
+
+    #[test]
+    fn who_lost_what_it_had_without_a_leader_is_asked_for_still() {
+        let mut lanes = lanes(&[0]);
+        let given = give(&mut lanes, 1, false);
+        lanes.end_request();
+        lanes.look_for_stuck(NOW + STUCK_AFTER);
+        lanes.know(&[(0, false)], NOW);
+        lanes.failed(given);
+        assert!(!lanes.takes(false) && lanes.lack_leaders(), "{lanes:?}");
+        lanes.know(&led(&[0]), NOW);
+        assert!(lanes.takes(false) && !lanes.lack_leaders(), "{lanes:?}");
     }
 
     #[test]

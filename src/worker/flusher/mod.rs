@@ -391,9 +391,9 @@ impl Flusher<'_> {
 
     /// Whether it ended because enough is in flight.
     fn hand_on_rounds(&mut self) -> Result<bool> {
-        // Who has a leader again is not known before it is asked for, also while all are busy; and
-        // whoever has nothing to send makes no topic by asking.
-        if self.flights.bytes() > 0 {
+        // Who has a leader again is not known before it is asked for, also while all are busy, or
+        // have none and nothing. Whoever has nothing to send makes no topic by asking.
+        if self.flights.bytes() > 0 || self.desk.lanes.lack_leaders() {
             self.desk.look_at_lanes();
         }
         while self.desk.may_send(&self.flights) {
