@@ -16,6 +16,7 @@ all=$(wc -l <"$TMP/in")
 produce "$IN" <"$TMP/part.1" >/dev/null
 wait_until 30 board_says 's[0]["open_spans"]' "$first"
 redis_cli save >/dev/null
+epoch=$(redis_cli hget "$ID:{0}:p" epoch)
 wait_until 30 settled "$first"
 produce "$IN" <"$TMP/part.2" >/dev/null
 wait_until 30 board_says 's[0]["open_spans"]' "$((all - first))"
@@ -29,6 +30,7 @@ wait_until 10 gone "$REDIS"
 start_redis
 wait_until 30 says 'flusher/0: shard 0: the store went another way'
 (wait_until 1 board_says 's[0]["rebuilds"] > 1' True) 2>"$TMP/taken" || true
+[ "$(redis_cli hget "$ID:{0}:p" epoch)" = "$epoch" ] || fail "a store that is behind was taken"
 signal_worker CONT ingest/0
 wait_until 30 says 'ingest/0: shard 0: the store is not what we left there'
 went_back='[s[0][x] for x in ("position", "buffered", "unaccounted")] + [s[0]["rebuilds"] > 1]'

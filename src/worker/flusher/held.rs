@@ -21,7 +21,7 @@ use crate::segment::index::{ChunkRef, DueSegment, Reason};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::books::Settled;
-use crate::store::{Epoch, Fenced, Store, Taken};
+use crate::store::{Epoch, Fenced, State, Store, Taken};
 use crate::sys::{random, time};
 use crate::worker::{Alone, phase};
 use clean::CLEAN_INTERVAL;
@@ -294,15 +294,17 @@ impl Held {
     }
 
     fn take(&mut self, desk: &mut Desk<'_>, position: Offset, now: Duration) -> Result<()> {
-        let epoch = Epoch(random::bits128()?);
-        let taken = desk.store.take(self.shard, epoch)?;
-        // The store has lost the shard, or went back in time, and ingest has not noticed yet. It
-        // reads again then, by the last word of the index that had to go: a new one would tell
-        // over it, and knows nothing of what was delivered behind the store's position.
-        let Some(taken) = taken.filter(|taken| taken.state.position >= position) else {
+        // A store that went back in time is read again by ingest, once that notices, by the last
+        // word of the index that had to go: a new one would tell over it, and each try steal it.
+        let is_there = |state: &State| state.position >= position;
+        let state = desk.store.look(&[self.shard])?.pop().flatten();
+        if !state.is_some_and(|state| is_there(&state)) {
             self.claim.try_again(now + TAKE_INTERVAL);
             return Ok(());
-        };
+        }
+        let epoch = Epoch(random::bits128()?);
+        let taken = desk.store.take(self.shard, epoch)?;
+        let Some(taken) = taken.filter(|taken| is_there(&taken.state)) else { return Ok(()) };
         desk.berth.beat();
         let headers = if taken.whole() { self.read_headers(desk, &taken)? } else { None };
         let Some(headers) = headers else { return self.drop_life(desk, epoch, &taken) };
