@@ -47,6 +47,23 @@ wait_until 30 says 'partition [0-9]* of the output acknowledges nothing.*works a
 stop_spanbufd
 check "$TMP/in"
 
+# Who stops meanwhile waits a moment for the dead ones, not for their whole patience.
+start_spanbufd --flusher-processes 1 --timeout 2 --root-timeout 1
+more 65 40
+wait_until 30 all_out "$TMP/in"
+said=$(said 'acknowledges nothing.*look at its leader\|nothing was acknowledged for')
+tell_mock down 2
+more 66 2000
+# Nothing else is on its way, or others take the rest.
+wait_until 60 says 'acknowledges nothing.*look at its leader\|nothing was acknowledged for' "$said"
+stops_within 12000 'dead partitions of the output'
+says 'shard [0-3]: let go while [1-9][0-9]* segments wait for partitions' || fail "not said"
+tell_mock up 2
+start_spanbufd --flusher-processes 1 --timeout 2 --root-timeout 1
+wait_until 60 all_out "$TMP/in"
+stop_spanbufd
+check "$TMP/in"
+
 # None has a leader, for longer than a message waits or for less: all is sent again, or at once.
 lead "$OUT" 2 10 11
 seed=62

@@ -102,6 +102,8 @@ pub struct Flights {
     segment_bytes: u64,
     /// Those of them that wait for a partition that is stuck.
     stuck_bytes: u64,
+    /// How many these are of each shard.
+    stuck: QuickMap<ShardId, usize>,
     letter_bytes: u64,
     /// How many there are of each shard; dead letters (`true`) by themselves.
     per_shard: QuickMap<(ShardId, bool), usize>,
@@ -119,6 +121,7 @@ impl Flights {
             empty: Vec::new(),
             segment_bytes: 0,
             stuck_bytes: 0,
+            stuck: QuickMap::default(),
             letter_bytes: 0,
             per_shard: QuickMap::default(),
             moved_at: Duration::ZERO,
@@ -137,16 +140,20 @@ impl Flights {
 
     /// Notes which of them wait for a partition that is stuck.
     pub fn note_stuck(&mut self, is_stuck: impl Fn(Option<u32>) -> bool) {
+        self.none_stuck();
         let waits = |flight: &&Flight| {
             !flight.is_letters() && flight.tickets.iter().any(|ticket| is_stuck(ticket.partition))
         };
-        let stuck = self.flights.values().filter(waits);
-        self.stuck_bytes = stuck.map(|flight| flight.due.bytes + FLIGHT_BYTES).sum();
+        for flight in self.flights.values().filter(waits) {
+            self.stuck_bytes += flight.due.bytes + FLIGHT_BYTES;
+            *self.stuck.entry(flight.shard).or_default() += 1;
+        }
     }
 
     /// None of them does.
     pub fn none_stuck(&mut self) {
         self.stuck_bytes = 0;
+        self.stuck.clear();
     }
 
     /// The same of dead letters.
@@ -156,15 +163,21 @@ impl Flights {
 
     /// Something of this shard is in flight.
     pub fn any(&self, shard: ShardId) -> bool {
-        self.any_segment(shard) || self.counts(shard, true)
+        self.segments(shard) + self.count(shard, true) > 0
     }
 
-    pub fn any_segment(&self, shard: ShardId) -> bool {
-        self.counts(shard, false)
+    /// Segments of this shard that are in flight.
+    pub fn segments(&self, shard: ShardId) -> usize {
+        self.count(shard, false)
     }
 
-    fn counts(&self, shard: ShardId, letters: bool) -> bool {
-        self.per_shard.get(&(shard, letters)).is_some_and(|count| *count > 0)
+    /// Those of them that wait for a partition that is stuck.
+    pub fn stuck_segments(&self, shard: ShardId) -> usize {
+        self.stuck.get(&shard).copied().unwrap_or(0)
+    }
+
+    fn count(&self, shard: ShardId, letters: bool) -> usize {
+        self.per_shard.get(&(shard, letters)).copied().unwrap_or(0)
     }
 
     /// The shard is let go: what is left of it in flight is nobody's, whoever takes it next.

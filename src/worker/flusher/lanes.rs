@@ -182,6 +182,11 @@ impl Lanes {
         self.lanes.iter().any(lives)
     }
 
+    /// Nobody who has a leader is free of suspicion.
+    pub fn all_silent(&self) -> bool {
+        !self.lanes.iter().any(|lane| lane.is_led && lane.silent_since.is_none())
+    }
+
     /// Those that have acknowledged nothing for so long.
     pub fn silent_for(&self, so_long: Duration, now: Duration) -> Vec<u32> {
         let is_silent = |since: Duration| now.saturating_sub(since) >= so_long;

@@ -15,6 +15,7 @@ mod flight;
 mod headers;
 mod held;
 mod lanes;
+mod leaving;
 mod ledger;
 mod letter;
 mod output;
@@ -57,10 +58,6 @@ const LETTER_BYTES_MAX: u64 = 2 << 20;
 
 /// The same while the dead-letter topic takes none: only a few try.
 const FAILING_LETTER_BYTES_MAX: u64 = 32 << 10;
-
-/// How long a shard that is let go waits for its dead letters. What does not land by then is
-/// delivered again.
-const LETTERS_WAIT: Duration = Duration::from_secs(3);
 
 /// Between two early flushes: what was flushed must have time to be settled.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
@@ -349,29 +346,6 @@ impl Flusher<'_> {
                 self.held.push(Held::new(shard, now));
             }
         }
-    }
-
-    /// Gives back the shards that are not ours any more, once nothing of them is in flight
-    /// and everything is settled; for dead letters it does not wait long.
-    fn let_go(&mut self, now: Duration) {
-        let berth = self.desk.berth;
-        let (flights, desk) = (&mut self.flights, &self.desk);
-        self.held.retain_mut(|held| {
-            let Some(since) = held.leaving else { return true };
-            let waits_for_letters = now.saturating_sub(since) < LETTERS_WAIT;
-            let in_flight =
-                flights.any_segment(held.shard) || (waits_for_letters && flights.any(held.shard));
-            let unsettled = held.has_unsettled() && !held.alone.is_stopped();
-            if in_flight || unsettled || held.is_closing() {
-                return true;
-            }
-            flights.disown(held.shard);
-            held.tell(desk, true);
-            if let Some(slot) = berth.board.shard(held.shard) {
-                slot.give_back(berth.number);
-            }
-            false
-        });
     }
 
     // --- flushing ---
