@@ -38,7 +38,7 @@ pub struct Berth<'a> {
     pub kind: Kind,
     /// Number among the workers of its kind: `flusher/3` has 3.
     pub number: usize,
-    /// Whether all workers have run with this configuration before.
+    /// Whether all workers had run with this configuration before this one was born.
     pub is_proven: bool,
 }
 
@@ -90,7 +90,14 @@ impl<'a> Berth<'a> {
 
     /// Why this worker ends: the exit status that the supervisor reads.
     pub fn exit_status(&self, result: Result<()>) -> i32 {
-        exit_status(if self.is_proven { result.map_err(Error::where_proven) } else { result })
+        let is_proven = self.is_proven || self.has_turned();
+        exit_status(if is_proven { result.map_err(Error::where_proven) } else { result })
+    }
+
+    /// Whether the loop has turned in this life: what it needs was open by then, so that the
+    /// configuration works, also where this process was born before anybody knew.
+    fn has_turned(&self) -> bool {
+        self.slot().get(WorkerWord::BeatMs) > 0
     }
 
     /// The configuration generation that this worker was born with.
@@ -169,5 +176,24 @@ mod tests {
         assert!(left > seconds(90) && left <= seconds(100), "{left:?}");
         berth.slot().set(WorkerWord::LeaveBy, 1);
         assert_eq!(berth.time_to_leave(&config), Duration::ZERO);
+    }
+
+    /// Also with those that were born first, when nothing was proven: they live the longest.
+    #[test]
+    fn the_configuration_is_to_blame_only_where_the_loop_has_not_turned() {
+        let board = Board::private(Shape { ingests: 0, flushers: 1, max_shards: 1 });
+        let berth = Berth::new(&board, Kind::Flusher, 0);
+        let ends = |berth: &Berth<'_>| {
+            let around = Error::around_config("cannot open a producer: no thread");
+            let hopeless = Error::config("Redis may evict our keys");
+            (berth.exit_status(Err(around)), berth.exit_status(Err(hopeless)))
+        };
+        assert_eq!(ends(&berth), (78, 78));
+        assert_eq!(
+            ends(&Berth { is_proven: true, ..Berth::new(&board, Kind::Flusher, 0) }),
+            (75, 78)
+        );
+        berth.beat();
+        assert_eq!(ends(&berth), (75, 78));
     }
 }
