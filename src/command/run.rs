@@ -53,9 +53,7 @@ fn daemon(args: &[String], loaded: &Loaded) -> Result<i32> {
         Flushers::Auto => Pool::PerShard,
         Flushers::Fixed(_) => Pool::All,
     };
-    let current = Rc::new(Current::new(config.clone()));
-    let proven = RefCell::new(config.clone());
-    let door = Door { args, current, proven };
+    let door = Door::new(args, config.clone());
     let ended = supervisor::run(&board, roster(&door.current, shape)?, limits(config), pool, &door);
     if let Ok(status) = ended {
         log::info!("stopped, with status {status}");
@@ -80,7 +78,7 @@ fn introduction(loaded: &Loaded) -> String {
     )
 }
 
-/// What workers are born with.
+/// A configuration that workers are born with.
 struct Current {
     config: RefCell<Config>,
     /// All of them have run with it.
@@ -102,11 +100,16 @@ impl Current {
 struct Door<'a> {
     args: &'a [String],
     current: Rc<Current>,
-    /// The last one that no worker has rejected.
-    proven: RefCell<Config>,
+    /// What comes back: the last proven one, or the first.
+    before: Current,
 }
 
 impl Door<'_> {
+    fn new(args: &[String], config: Config) -> Door<'_> {
+        let current = Rc::new(Current::new(config.clone()));
+        Door { args, current, before: Current::new(config) }
+    }
+
     /// What is written now, as far as it may come into force.
     fn load(&self) -> Result<Reloaded> {
         let loaded = load(&SPEC, getopts::Options::new(), self.args)?;
@@ -137,12 +140,12 @@ impl Front for Door<'_> {
     }
 
     fn prove(&self) {
-        self.proven.replace(self.current.config.borrow().clone());
+        self.before.set(self.current.config.borrow().clone(), true);
         self.current.is_proven.set(true);
     }
 
     fn restore(&self) -> Limits {
-        self.current.set(self.proven.borrow().clone(), true);
+        self.current.set(self.before.config.borrow().clone(), self.before.is_proven.get());
         self.come_into_force()
     }
 }
@@ -221,9 +224,7 @@ mod tests {
     fn what_comes_back_is_the_last_proven_one() {
         let path = std::env::temp_dir().join(format!("spanbufd-door-{}", std::process::id()));
         let args = ["--config".to_owned(), path.display().to_string()];
-        let config = Config::default();
-        let current = Rc::new(Current::new(config.clone()));
-        let door = Door { args: &args, current, proven: RefCell::new(config) };
+        let door = Door::new(&args, Config::default());
         let reload = |restarts: u32| {
             let written = std::fs::write(&path, format!("max-restarts = {restarts}\n"));
             written.unwrap_or_else(|why| panic!("{why}"));
@@ -231,10 +232,12 @@ mod tests {
         };
         assert_eq!((reload(1), reload(2)), (Some(1), Some(2)));
         assert_eq!(door.restore().restarts_max, 10);
+        assert!(!door.current.is_proven.get(), "the first one never ran");
         assert_eq!(reload(3), Some(3));
         door.prove();
         assert_eq!(reload(4), Some(4));
         assert_eq!(door.restore().restarts_max, 3);
+        assert!(door.current.is_proven.get());
         let _ = std::fs::remove_file(&path);
     }
 }

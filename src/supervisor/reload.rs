@@ -27,7 +27,7 @@ pub trait Front {
     /// `restore` goes back to it.
     fn prove(&self);
 
-    /// After a worker that rejected it: workers get the last proven one again.
+    /// After a worker that rejected it: workers get the last proven one again, or the first.
     fn restore(&self) -> Limits;
 }
 
@@ -244,6 +244,10 @@ impl Supervisor<'_> {
             (None, To::TheOld) => {
                 self.reload.step = None;
                 log::info!("the old configuration is back");
+                // Where the first readiness was that of the rejected one, nothing else proves it.
+                if self.ready {
+                    self.front.prove();
+                }
                 self.tell_ready();
             }
         }
