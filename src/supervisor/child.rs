@@ -63,7 +63,8 @@ impl Child {
         if let (Some(_), Some(beat)) = (self.pid, self.last_beat(board)) {
             self.note_healthy(slot, beat, now, limits);
         }
-        self.restarts.retain(|then| now.saturating_sub(*then) < limits.restart_window);
+        let alive = now.saturating_sub(self.silence(board, now));
+        self.restarts.retain(|then| alive.saturating_sub(*then) < limits.restart_window);
         slot.set(WorkerWord::RecentRestarts, self.restarts.len() as u64);
     }
 
@@ -71,6 +72,13 @@ impl Child {
     fn last_beat(&self, board: &Board) -> Option<Duration> {
         let beat = Duration::from_millis(self.slot(board).get(WorkerWord::BeatMs));
         (beat > Duration::ZERO).then_some(beat)
+    }
+
+    /// For how long the process has not turned its loop. No time of the window of restarts, which
+    /// else passes by itself while workers hang.
+    fn silence(&self, board: &Board, now: Duration) -> Duration {
+        let since = self.last_beat(board).unwrap_or(self.born);
+        if self.pid.is_some() { now.saturating_sub(since) } else { Duration::ZERO }
     }
 
     /// Collects what the policy needs. Ages count from `judged_from` at the earliest: before
@@ -169,11 +177,8 @@ impl Child {
         log::error!("cannot start {name}: fork: {why}; trying again in {pause:.1} s");
     }
 
-    /// Sends SIGKILL; the death is noticed when it is reaped. The time that it hung does not count
-    /// in the window of restarts, which else passes by itself while workers hang.
+    /// Sends SIGKILL; the death is noticed when it is reaped.
     pub fn kill(&mut self, board: &Board, now: Duration) {
-        let silent = now.saturating_sub(self.last_beat(board).unwrap_or(self.born));
-        self.restarts.iter_mut().for_each(|then| *then += silent);
         self.signal(Send::Kill);
         self.killed_at = Some(now);
         self.slot(board).set(WorkerWord::State, WorkerState::Killed as u64);
@@ -205,6 +210,8 @@ impl Child {
     /// An end that was asked for is no death.
     pub fn bury(&mut self, death: Death, board: &Board, now: Duration, limits: &Limits) {
         let ended = death.ended;
+        let silent = self.silence(board, now);
+        self.restarts.iter_mut().for_each(|then| *then += silent);
         let leaving = self.leaving_since.take().is_some();
         let asked = leaving && ended == Ended::Exit(0);
         let pause = if asked { Duration::ZERO } else { pause(self.restarts.len() as u32) };

@@ -41,8 +41,8 @@ fn limits(behaviour: &str) -> Limits {
     let (restarts_max, window) = match behaviour {
         "crash" => (3, 600.0),
         "unborn" => (1, 600.0),
-        // Less than two hangs take.
-        "hung" => (2, 2.0),
+        // Less than one hang takes.
+        "hung" => (2, 1.4),
         "forgiven" => (2, 4.0),
         "killed" => (1000, 1.0),
         _ => (1000, 600.0),
