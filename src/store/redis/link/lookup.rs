@@ -3,6 +3,7 @@
 //! The C library answers in its own time, which is that of resolv.conf(5) and tens of seconds where
 //! name servers are silent; no call of the store may take that long.
 
+use crate::sys::time;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -12,11 +13,14 @@ use std::time::Duration;
 /// What stands in front of the reason when a host cannot be found.
 pub const LOOK_UP: &str = "cannot look up";
 
+/// An answer that nobody has taken for so long does not count: the host may be elsewhere by now.
+const FRESH_FOR: Duration = Duration::from_secs(30);
+
 type Answer = io::Result<Vec<SocketAddr>>;
 
-/// The question that is under way, if any.
+/// The question that is under way, if any; answered with the time (monotonic) of the answer.
 #[derive(Default)]
-pub struct Lookup(Option<Receiver<Answer>>);
+pub struct Lookup(Option<Receiver<(Duration, Answer)>>);
 
 impl Lookup {
     /// The addresses of the host, within `wait`. An answer that comes later is that of the next
@@ -31,7 +35,10 @@ impl Lookup {
         };
         let failed = |why: &str| io::Error::other(format!("{LOOK_UP} {host}: {why}"));
         match answer.recv_timeout(wait) {
-            Ok(found) => found.map_err(|why| failed(&why.to_string())),
+            Ok((at, _)) if time::monotonic().saturating_sub(at) > FRESH_FOR => {
+                self.addresses(host, port, wait)
+            }
+            Ok((_, found)) => found.map_err(|why| failed(&why.to_string())),
             Err(RecvTimeoutError::Timeout) => {
                 self.0 = Some(answer);
                 Err(failed("no name server has answered yet"))
@@ -41,11 +48,14 @@ impl Lookup {
     }
 }
 
-fn ask(host: &str, port: u16) -> io::Result<Receiver<Answer>> {
+fn ask(host: &str, port: u16) -> io::Result<Receiver<(Duration, Answer)>> {
     let (tell, answer) = channel();
     let host = host.to_owned();
-    // That nobody waits for the answer any more is no error.
-    let ask = move || drop(tell.send((host.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
+    let ask = move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        // That nobody waits for the answer any more is no error.
+        drop(tell.send((time::monotonic(), found)));
+    };
     thread::Builder::new().name("lookup".to_owned()).spawn(ask)?;
     Ok(answer)
 }
@@ -61,9 +71,20 @@ mod tests {
         let mut ask = || lookup.addresses("a.host", 6379, Duration::from_millis(1));
         assert!(ask().is_err_and(|why| why.to_string().contains("no name server has answered")));
         let there = SocketAddr::from(([10, 0, 0, 7], 6379));
-        assert!(tell.send(Ok(vec![there])).is_ok());
+        assert!(tell.send((time::monotonic(), Ok(vec![there]))).is_ok());
         assert_eq!(ask().ok(), Some(vec![there]));
         assert!(lookup.0.is_none(), "the next one asks anew");
+    }
+
+    #[test]
+    fn an_answer_that_nobody_took_for_long_does_not_count() {
+        let (tell, answer) = channel();
+        let long_ago = time::monotonic().saturating_sub(FRESH_FOR + Duration::from_secs(1));
+        let there = SocketAddr::from(([10, 0, 0, 7], 6379));
+        assert!(tell.send((long_ago, Ok(vec![there]))).is_ok());
+        let found = Lookup(Some(answer)).addresses("localhost", 6379, Duration::from_secs(10));
+        let found = found.unwrap_or_else(|why| panic!("{why}"));
+        assert!(found.iter().any(|address| address.ip().is_loopback()), "{found:?}");
     }
 
     #[test]
