@@ -326,6 +326,24 @@ fn forgotten_scripts_are_loaded_again() {
     assert_eq!(store.append(&[more]).unwrap(), [Appended::Done]);
 }
 
+/// A master that is demoted keeps its clients, and its successor has the name.
+#[test]
+fn a_replica_is_left_for_whoever_has_its_address_by_now() {
+    let redis = Redis::start("demoted");
+    let mut store = redis.store();
+    let (life, batch) = stocked(&mut store);
+    let before = store.connection().expect("a connection");
+    redis.cli(&["replicaof", "127.0.0.1", "1"]);
+    let more = [append(life, 12, Some(batch.header.id), Some(made(2, None, 12)))];
+    let answers = store.append(&more).unwrap();
+    let says = |why: &str| why.contains("READONLY");
+    assert!(matches!(&answers[..], [Appended::Refused(why)] if says(why)), "{answers:?}");
+    assert_eq!(store.connection(), None);
+    redis.cli(&["replicaof", "no", "one"]);
+    assert_eq!(store.append(&more).unwrap(), [Appended::Done]);
+    assert_eq!(store.connection(), Some(before + 1));
+}
+
 #[test]
 fn a_stopped_server_costs_one_deadline_for_all_shards() {
     let redis = Redis::start("stopped");

@@ -2,7 +2,7 @@
 //!
 //! A call sends all its commands, then reads all replies, all against one deadline. A time-out or a
 //! broken connection drops the connection, because what came next on it would be the answer to
-//! something else.
+//! something else. So does the answer of a replica: the master that it was may be elsewhere by now.
 
 mod lookup;
 mod socket;
@@ -162,7 +162,9 @@ impl Link {
     pub fn call(&mut self, commands: &[Command]) -> Result<Vec<Reply>> {
         self.connect()?;
         let result = self.exchange(commands);
-        if result.is_err() {
+        let is_replicas =
+            |reply: &Reply| matches!(reply, Reply::Refused { code, .. } if code == "READONLY");
+        if result.as_ref().map_or(true, |replies| replies.iter().any(is_replicas)) {
             self.connection = None;
         }
         result
