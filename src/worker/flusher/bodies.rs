@@ -63,6 +63,8 @@ impl Bodies {
                     return Ok(false);
                 }
             }
+            // A page may take as long as a call of the store, and there may be many.
+            desk.berth.beat();
         }
         Ok(true)
     }
