@@ -24,7 +24,7 @@ wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(1, {0})'
 tell_mock topic-error "$DEAD" topic-denied
 # From then on it is known what is too large.
 produce "$IN" <"$TMP/alone" >/dev/null
-wait_until 40 grep -q 'output).*grant' "$TMP/log"
+wait_until 40 grep -q 'dead letters).*grant' "$TMP/log"
 cat "$TMP/in" "$TMP/large" | produce "$IN" >/dev/null
 wait_until 20 all_out "$TMP/in"
 # More than may be in flight at a time.
@@ -35,6 +35,7 @@ for seed in 81 82 83; do
     wait_until 20 all_out "$TMP/in"
 done
 board_says 'total("dead_letters")' 0 || fail "letters were settled that nobody took"
+says 'refuses us (output)' && fail "the output takes all it is given"
 tell_mock topic-error "$DEAD" none
 wait_until 60 board_says 'total("dead_letters")' 4002
 stop_spanbufd
@@ -60,10 +61,10 @@ start_slow() {
 }
 
 start_slow
-denied=$(said 'output).*grant')
+denied=$(said 'dead letters).*grant')
 tell_mock topic-error "$DEAD" topic-denied
 room_is_made 84
-says 'output).*grant' "$denied" || fail "the dead-letter topic took messages"
+says 'dead letters).*grant' "$denied" || fail "the dead-letter topic took messages"
 tell_mock topic-error "$DEAD" none
 wait_until 60 board_says 'total("dead_letters")' 4000
 stop_spanbufd
@@ -72,6 +73,8 @@ stop_spanbufd
 tell_mock leader "$DEAD" 0 gone
 start_slow
 room_is_made 85
+wait_until 30 says 'the dead-letter topic acknowledges nothing.*look at its leader'
+says 'away (output)' && fail "the output takes all it is given"
 stops_within 10000 "a dead-letter topic without a leader"
 tell_mock leader "$DEAD" 0 1
 start_slow

@@ -8,6 +8,7 @@ use super::held::Held;
 use super::{Desk, clock};
 use crate::board::words::ShardWord;
 use crate::kafka::producer::{Delivered, Outcome};
+use crate::kafka::trouble::Trouble;
 use crate::segment::ShardId;
 use crate::segment::hash::QuickMap;
 use crate::segment::index::{ChunkRef, DueSegment};
@@ -77,6 +78,16 @@ impl Flight {
         if self.is_letters() { &mut desk.letter_backoff } else { &mut desk.kafka_backoff }
     }
 
+    /// A message of it was not taken.
+    pub fn trouble(&self, desk: &mut Desk<'_>, trouble: &Trouble, now: Duration) {
+        self.backoff(desk).failed(now);
+        if self.is_letters() {
+            return desk.letter_trouble(trouble);
+        }
+        desk.lanes.doubt();
+        desk.trouble(trouble);
+    }
+
     /// A message of it is too large by itself: the next try is smaller.
     pub fn refused(&mut self, desk: &mut Desk<'_>, bytes: usize) {
         self.failed = true;
@@ -107,8 +118,36 @@ pub struct Flights {
     letter_bytes: u64,
     /// How many there are of each shard; dead letters (`true`) by themselves.
     per_shard: QuickMap<(ShardId, bool), usize>,
+    to_output: Line,
+    to_dead_letters: Line,
+}
+
+/// What waits for its outcome at one of the topics.
+#[derive(Default)]
+struct Line {
+    messages: usize,
     /// When something was acknowledged last, or began to wait for it.
     moved_at: Duration,
+}
+
+impl Line {
+    fn begin(&mut self, messages: usize) {
+        if self.messages == 0 {
+            self.moved_at = time::monotonic();
+        }
+        self.messages += messages;
+    }
+
+    fn end(&mut self, outcome: &Outcome, now: Duration) {
+        self.messages = self.messages.saturating_sub(1);
+        if matches!(outcome, Outcome::Delivered(_)) {
+            self.moved_at = now;
+        }
+    }
+
+    fn stuck_for(&self, now: Duration) -> Duration {
+        if self.messages == 0 { Duration::ZERO } else { now.saturating_sub(self.moved_at) }
+    }
 }
 
 impl Flights {
@@ -124,7 +163,8 @@ impl Flights {
             stuck: QuickMap::default(),
             letter_bytes: 0,
             per_shard: QuickMap::default(),
-            moved_at: Duration::ZERO,
+            to_output: Line::default(),
+            to_dead_letters: Line::default(),
         }
     }
 
@@ -186,9 +226,18 @@ impl Flights {
         left.for_each(|flight| flight.taking = NO_TAKING);
     }
 
-    /// How long messages have been waiting without a single acknowledgement.
+    /// How long messages for the output have been waiting without a single acknowledgement.
     pub fn stuck_for(&self, now: Duration) -> Duration {
-        if self.tickets.is_empty() { Duration::ZERO } else { now.saturating_sub(self.moved_at) }
+        self.to_output.stuck_for(now)
+    }
+
+    /// The same of dead letters.
+    pub fn letters_stuck_for(&self, now: Duration) -> Duration {
+        self.to_dead_letters.stuck_for(now)
+    }
+
+    fn line(&mut self, letters: bool) -> &mut Line {
+        if letters { &mut self.to_dead_letters } else { &mut self.to_output }
     }
 
     pub fn ticket(&mut self) -> u64 {
@@ -199,9 +248,7 @@ impl Flights {
     pub fn launch(&mut self, flight: Flight) {
         self.next_flight += 1;
         let number = self.next_flight;
-        if self.tickets.is_empty() {
-            self.moved_at = time::monotonic();
-        }
+        self.line(flight.is_letters()).begin(flight.tickets.len());
         for ticket in &flight.tickets {
             self.tickets.insert(ticket.number, number);
         }
@@ -239,32 +286,27 @@ impl Flights {
             Outcome::TooLarge { ticket } | Outcome::Failed { ticket, .. } => *ticket,
         };
         let in_flight = self.tickets.remove(&number)?;
+        let letters = self.flights.get(&in_flight)?.is_letters();
+        self.line(letters).end(&outcome, now);
         let flight = self.flights.get_mut(&in_flight)?;
         let at = flight.tickets.iter().position(|ticket| ticket.number == number)?;
         let ticket = flight.tickets.swap_remove(at);
-        if !flight.is_letters() {
+        if !letters {
             match outcome {
                 Outcome::Delivered(_) => desk.lanes.acknowledged(ticket.partition, now),
                 _ => desk.lanes.failed(ticket.partition),
             }
         }
         match outcome {
-            Outcome::Delivered(delivered) => {
-                self.moved_at = now;
-                flight.delivered.push(delivered);
-            }
+            Outcome::Delivered(delivered) => flight.delivered.push(delivered),
             Outcome::TooLarge { .. } if ticket.sent_alone => flight.refused(desk, ticket.bytes),
             Outcome::TooLarge { .. } => {
-                desk.send_alone(flight.is_letters());
+                desk.send_alone(letters);
                 flight.failed = true;
             }
             Outcome::Failed { trouble, .. } => {
-                if !flight.is_letters() {
-                    desk.lanes.doubt();
-                }
                 flight.failed = true;
-                flight.backoff(desk).failed(now);
-                desk.trouble(&trouble);
+                flight.trouble(desk, &trouble, now);
             }
         }
         if flight.tickets.is_empty() { self.land(in_flight) } else { None }
@@ -329,6 +371,9 @@ pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
     }
     output.tell(&mut desk.kafka_backoff);
     dead_letters.tell(&mut desk.letter_backoff);
+    if dead_letters.acknowledged {
+        desk.letters_acknowledged();
+    }
     if output.acknowledged || dead_letters.acknowledged {
         desk.kafka_acknowledges();
         desk.berth.moved();

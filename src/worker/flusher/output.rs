@@ -9,12 +9,28 @@ use std::time::Duration;
 /// Without any acknowledgement for so long, the output is said to be away.
 const ACK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Said of dead letters, which have a topic and troubles of their own.
+const LETTERS_SILENT: &str = "the dead-letter topic acknowledges nothing";
+
 impl Desk<'_> {
     /// The client cannot write, or was refused something.
     pub fn trouble(&mut self, trouble: &Trouble) {
         self.kafka_waits = true;
         let doing = format!("{} (output)", trouble.state.name());
         self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
+    }
+
+    /// The same of a dead letter: no segment waits for it.
+    pub fn letter_trouble(&mut self, trouble: &Trouble) {
+        let doing = format!("{} (dead letters)", trouble.state.name());
+        self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
+    }
+
+    pub fn letters_acknowledged(&mut self) {
+        self.troubles.works(LETTERS_SILENT);
+        for state in State::ALL {
+            self.troubles.works(&format!("{} (dead letters)", state.name()));
+        }
     }
 
     /// Something was acknowledged: whatever was said to be wrong with Kafka is over.
@@ -62,6 +78,10 @@ impl Flusher<'_> {
             self.flights.note_stuck(|partition| lanes.is_stuck(partition, now));
         } else {
             self.flights.none_stuck();
+        }
+        if self.flights.letters_stuck_for(now) >= ACK_PATIENCE {
+            let why = "segments do not wait for it; look at its leader and replicas";
+            self.desk.troubles.warn(LETTERS_SILENT, &Error::temporary(why));
         }
         let stuck = self.flights.stuck_for(now);
         if stuck < ACK_PATIENCE || self.desk.lanes.others_live() {

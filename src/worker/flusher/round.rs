@@ -251,12 +251,8 @@ pub fn post(
             flight.failed = true;
         }
         Err(trouble) => {
-            if !flight.is_letters() {
-                desk.lanes.doubt();
-            }
-            flight.backoff(desk).failed(time::monotonic());
             flight.failed = true;
-            desk.trouble(&trouble);
+            flight.trouble(desk, &trouble, time::monotonic());
         }
     }
 }
