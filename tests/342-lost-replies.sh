@@ -40,6 +40,7 @@ for part in "$TMP"/part.*; do
 done
 for script in append take settle clean GETRANGE HGETALL; do wait_until 30 is_lost "$script"; done
 wait_until 60 all_out "$TMP/in"
+says 'bytes are missing from the store' && fail "fetched by an index that a cleaning had overtaken"
 
 # Something is missing: the rest is dropped, and read again though nobody hears that it was.
 flushers=$(board "' '.join(str(w[f'flusher/{nth}']['pid']) for nth in (0, 1))")

@@ -371,8 +371,8 @@ impl Held {
         Ok(Some(headers))
     }
 
-    /// Bytes of a batch are missing or damaged. The index may be what is wrong (a cleaning whose
-    /// reply was lost): it is built again. In a fresh one as well, the store has a hole.
+    /// Bytes of a batch are missing or damaged. The index may be what is wrong: it is built again.
+    /// In a fresh one as well, the store has a hole.
     pub fn hole(&mut self, desk: &mut Desk<'_>) -> Result<()> {
         let Some(owned) = &self.owned else { return Ok(()) };
         if self.doubted.is_none_or(|taking| taking + 1 != self.taking) {

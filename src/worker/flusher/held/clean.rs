@@ -49,18 +49,22 @@ impl Held {
         let from = carry.from;
         let clean = Clean { shard: self.shard, epoch: owned.epoch, from, carry: batch };
         let cleaned = desk.store.clean(&clean);
-        if cleaned.is_err() {
-            // It may have been done: compared before anything is fetched by the old index.
-            self.looked_at = Duration::ZERO;
-        }
-        match cleaned? {
-            Fenced::Done => {
+        match cleaned {
+            Err(error) => {
+                // Without an answer it may have been done, and what the index names is gone. A
+                // refusal (of a full Redis, each time) leaves the connection, and has done nothing.
+                if desk.store.connection().is_none() {
+                    self.lose();
+                }
+                return Err(error);
+            }
+            Ok(Fenced::Done) => {
                 owned.index.moved(&sparse, &header, header_bytes, &carry.chunks);
                 if let Some(slot) = desk.berth.board.shard(self.shard) {
                     slot.add(ShardWord::Cleaned, sparse.len() as u64);
                 }
             }
-            Fenced::Refused => self.lose_or_wait(desk)?,
+            Ok(Fenced::Refused) => self.lose_or_wait(desk)?,
         }
         Ok(())
     }
