@@ -1,6 +1,7 @@
 #!/bin/sh
 # A dead-letter topic that takes nothing stops no segment, has none sent again, keeps no room from
-# being made and holds up no stop; when it takes messages again, all that waited gets there.
+# being made and holds up no stop; where letters are what fills the index no segment is torn for it,
+# and reading pauses. When it takes messages again, all that waited gets there.
 # kafka: mock
 # timeout: 240
 . "$(dirname "$0")/lib/common.sh"
@@ -79,4 +80,26 @@ stops_within 10000 "a dead-letter topic without a leader"
 tell_mock leader "$DEAD" 0 1
 start_slow
 wait_until 60 board_says 'total("dead_letters")' 4000
+stop_spanbufd
+
+# An index full of letters: tearing what else is there would make no room.
+IN=more-$IN OUT=more-$OUT GROUP=more-$ID NAMESPACE=more-$ID
+for topic in "$IN" "$OUT"; do tell_mock topic "$topic" 1; done
+start_spanbufd --timeout 600 --root-timeout 500 --dead-letter-topic "$DEAD" \
+    --max-index-bytes 256KiB --backpressure-seconds 1
+wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(1, {0})'
+generate --traces 2 --seed 86 | produce "$IN" >/dev/null
+denied=$(said 'dead letters).*grant')
+tell_mock topic-error "$DEAD" topic-denied
+echo 'no span' | produce "$IN" >/dev/null
+denied_again() { [ "$(said 'dead letters).*grant')" -gt "$denied" ]; }
+wait_until 40 denied_again
+produce "$IN" <"$TMP/bad" >/dev/null
+wait_until 30 board_says '{x["paused"] for x in s}' '{4}'
+board_says 'total("delivered")' 0 || fail "segments were torn in vain"
+wait_until 30 says 'dead letters fill the index.*rights'
+tell_mock topic-error "$DEAD" none
+wait_until 60 board_says 'total("dead_letters"), {x["paused"] for x in s}' '(4001, {0})'
+wait_until 20 says 'dead letters fill the index.*works again'
+board_says 'total("delivered")' 0 || fail "segments were torn"
 stop_spanbufd

@@ -12,7 +12,7 @@ mod random;
 use random::Random;
 use spanbufd::segment::batch::{self, Batch, Compression, Place};
 use spanbufd::segment::chunk::{Body, Draft, RejectBody};
-use spanbufd::segment::index::{DueSegment, Index, Limits, Marks, Reason};
+use spanbufd::segment::index::{DueSegment, Index, Limits, Marks, Reason, Share};
 use spanbufd::segment::offset_map::OffsetMap;
 use spanbufd::segment::span::{FlagSplice, IdSplice, Span, Splice};
 use spanbufd::segment::{BatchId, EventMs, IdKey, Offset};
@@ -309,8 +309,12 @@ fn of_a_segment_the_letters_come_back_without_its_deadline() {
     assert_eq!(due.letters_below, None);
     index.give_back(DueSegment { letters_below: Some(usize::MAX), ..due.clone() });
     assert!(index.due(LATER, 9, u64::MAX).is_empty());
+    assert_eq!(index.live_share(), Share { letters: due.bytes, all: due.bytes });
+    let memory = index.memory_share();
+    assert!(memory.letters > memory.all / 2 && memory.letters < memory.all, "{memory:?}");
     let letters = index.letters(9, u64::MAX).remove(0);
     assert_eq!((letters.segment, &letters.chunks), (due.segment, &due.chunks));
+    assert_eq!((index.live_share().letters, index.memory_share().letters), (0, 0));
     assert!(index.settle(&letters.chunks)[0].done);
     assert_eq!(index.floor(), Offset(2));
 }

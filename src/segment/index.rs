@@ -129,6 +129,19 @@ pub struct BatchMarks {
     pub spans: u64,
 }
 
+/// How much there is of something, and how much of that waits as dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    pub letters: u64,
+    pub all: u64,
+}
+
+impl Share {
+    pub fn and(self, other: Share) -> Share {
+        Share { letters: self.letters + other.letters, all: self.all + other.all }
+    }
+}
+
 /// The header does not follow what the index knows: drop the index, build it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
@@ -386,6 +399,18 @@ impl Index {
     /// Bytes of memory that the index uses, counted, not measured.
     pub fn bytes(&self) -> u64 {
         self.batches.bytes() + self.sets.bytes() + self.letters.bytes()
+    }
+
+    /// Of what [`Index::bytes`] counts.
+    pub fn memory_share(&self) -> Share {
+        let letters = &self.letters;
+        let in_batches = batches::chunk_bytes(letters.len() as u64, letters.spans());
+        Share { letters: letters.bytes() + in_batches, all: self.bytes() }
+    }
+
+    /// Of the raw bytes of all live chunks.
+    pub fn live_share(&self) -> Share {
+        Share { letters: self.letters.raw_bytes(), all: self.batches.live_bytes() }
     }
 
     /// Batches worth cleaning: those of which the least is left, until the stored bytes

@@ -78,6 +78,8 @@ struct Totals {
     stored: u64,
     /// What is still wanted of the stored bytes.
     wanted: u64,
+    /// Raw bytes of the live chunks.
+    live: u64,
     marked: usize,
 }
 
@@ -92,14 +94,21 @@ impl Totals {
     fn add(&mut self, live: &Live) {
         self.stored += live.stored_bytes;
         self.wanted += live.live_stored();
+        self.live += live.live_bytes;
         self.marked += usize::from(live.is_marked());
     }
 
     fn take(&mut self, live: &Live) {
         self.stored -= live.stored_bytes;
         self.wanted -= live.live_stored();
+        self.live -= live.live_bytes;
         self.marked -= usize::from(live.is_marked());
     }
+}
+
+/// Counted cost of so many chunks with so many spans.
+pub fn chunk_bytes(chunks: u64, spans: u64) -> u64 {
+    chunks * CHUNK_BYTES + spans * SPAN_BYTES
 }
 
 impl Live {
@@ -350,9 +359,11 @@ impl Batches {
 
     pub fn bytes(&self) -> u64 {
         let chunks = self.chunks.len() - self.free.len();
-        chunks as u64 * CHUNK_BYTES
-            + self.batches.len() as u64 * BATCH_BYTES
-            + self.offsets_held * SPAN_BYTES
+        chunk_bytes(chunks as u64, self.offsets_held) + self.batches.len() as u64 * BATCH_BYTES
+    }
+
+    pub fn live_bytes(&self) -> u64 {
+        self.totals.live
     }
 
     pub fn sparse(&self, max_bytes: u64, max_batches: usize) -> Sparse {

@@ -16,6 +16,7 @@ const WAITING_BYTES: u64 = 200;
 pub struct Letters {
     waiting: VecDeque<Taken>,
     spans: u64,
+    raw_bytes: u64,
 }
 
 impl Letters {
@@ -47,6 +48,7 @@ impl Letters {
 
     fn put(&mut self, letters: Taken) {
         self.spans += u64::from(letters.spans);
+        self.raw_bytes += letters.bytes;
         self.waiting.push_back(letters);
     }
 
@@ -61,6 +63,7 @@ impl Letters {
                 break;
             }
             self.spans -= u64::from(first.spans);
+            self.raw_bytes -= first.bytes;
             taken.extend(self.waiting.pop_front());
         }
         taken
@@ -78,6 +81,7 @@ impl Letters {
                 letters.spans -= spans;
                 letters.bytes -= bytes;
                 self.spans -= u64::from(*spans);
+                self.raw_bytes -= bytes;
                 false
             });
         }
@@ -92,6 +96,11 @@ impl Letters {
         self.spans
     }
 
+    pub fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+
+    /// Counted, not measured.
     pub fn bytes(&self) -> u64 {
         self.len() as u64 * WAITING_BYTES
     }

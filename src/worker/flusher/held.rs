@@ -17,7 +17,7 @@ use super::{Desk, Room, clock};
 use crate::board::words::ShardWord;
 use crate::error::{Error, Result};
 use crate::segment::batch::Header;
-use crate::segment::index::{ChunkRef, DueSegment, Reason};
+use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::books::Settled;
@@ -106,8 +106,8 @@ impl Held {
         }
     }
 
-    pub fn index_bytes(&self) -> u64 {
-        self.owned.as_ref().map_or(0, |owned| owned.index.bytes())
+    pub fn index(&self) -> Option<&Index> {
+        self.owned.as_ref().map(|owned| &owned.index)
     }
 
     /// Takes the shard if it is not taken, and indexes what ingest has appended since.
@@ -449,10 +449,6 @@ impl Held {
             }
             _ => Vec::new(),
         }
-    }
-
-    pub fn stored_bytes(&self) -> u64 {
-        self.owned.as_ref().map_or(0, |owned| owned.index.stored_bytes())
     }
 
     /// These chunks are done with: delivered (P8), or dropped by policy.

@@ -11,6 +11,7 @@ mod alone;
 mod bodies;
 mod carry;
 mod claim;
+mod early;
 mod flight;
 mod headers;
 mod held;
@@ -26,15 +27,15 @@ mod rest;
 mod round;
 mod tell;
 
-use crate::board::words::{Paused, ShardWord, WaitingFor, WorkerWord};
+use crate::board::words::{ShardWord, WaitingFor, WorkerWord};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kafka::producer::Producer;
-use crate::segment::index::DueSegment;
+use crate::segment::index::{DueSegment, Index};
 use crate::segment::{EventMs, ShardId};
 use crate::store::redis::RedisStore;
 use crate::sys::time;
-use crate::worker::{Backoff, Berth, HYSTERESIS_PERCENT, LEAVING_SHARE, Repeats};
+use crate::worker::{Backoff, Berth, LEAVING_SHARE, Repeats};
 use flight::Flights;
 use held::Held;
 use lanes::Lanes;
@@ -58,12 +59,6 @@ const LETTER_BYTES_MAX: u64 = 2 << 20;
 
 /// The same while the dead-letter topic takes none: only a few try.
 const FAILING_LETTER_BYTES_MAX: u64 = 32 << 10;
-
-/// Between two early flushes: what was flushed must have time to be settled.
-const ROOM_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Early flushes help only when at least one part in this many of the store's memory is ours.
-const OUR_SHARE_MIN: u64 = 4;
 
 /// Everything a flusher has besides its shards; handed to the parts of a turn.
 struct Desk<'a> {
@@ -418,44 +413,6 @@ impl Flusher<'_> {
         Ok(false)
     }
 
-    /// Flushes the oldest segments early while the index is over its bound, or the store is short
-    /// of memory and a good part of that is ours. Where others fill the store it would not help.
-    fn make_room(&mut self, now: Duration) -> Result<()> {
-        let busy = self.flights.moving_bytes() > 0 || !self.round.is_over();
-        if busy || now.saturating_sub(self.made_room_at) < ROOM_INTERVAL {
-            return Ok(());
-        }
-        let index_bytes: u64 = self.held.iter().map(Held::index_bytes).sum();
-        let index_full = index_bytes > self.desk.config.max_index_bytes;
-        let short = self.held.iter().any(|held| waits_for_memory(&self.desk, held.shard));
-        let must = index_full || (short && self.store_is_ours()?);
-        if !must {
-            return Ok(());
-        }
-        self.made_room_at = now;
-        self.begin_round(Held::oldest)?;
-        self.flush()
-    }
-
-    /// Whether memory is short, asked here since ingest's word for it may be a second old, and a
-    /// good part of it is ours.
-    fn store_is_ours(&mut self) -> Result<bool> {
-        let ours: u64 = self.held.iter().map(Held::stored_bytes).sum();
-        let memory = self.desk.store.memory()?;
-        let enough =
-            u64::from(self.desk.config.max_memory_percentage).saturating_sub(HYSTERESIS_PERCENT);
-        if memory.used_percentage() <= enough {
-            return Ok(false);
-        }
-        let used = memory.used_bytes;
-        let is_ours = ours.saturating_mul(OUR_SHARE_MIN) >= used;
-        if !is_ours {
-            let why = Error::temporary(format!("we hold {ours} of {used} bytes"));
-            self.desk.troubles.warn("Redis is filled by others; nothing is flushed early", &why);
-        }
-        Ok(is_ours)
-    }
-
     /// Serves the producer and turns its outcomes into settled chunks, or into work again.
     fn acknowledge(&mut self, wait: Duration) {
         let mut landed = self.flights.land_empty();
@@ -471,7 +428,7 @@ impl Flusher<'_> {
 
     fn report(&mut self) {
         let slot = self.desk.berth.board.flusher(self.desk.berth.number);
-        let index_bytes = self.held.iter().map(Held::index_bytes).sum();
+        let index_bytes = self.held.iter().filter_map(Held::index).map(Index::bytes).sum();
         slot.set(WorkerWord::IndexBytes, index_bytes);
         slot.set(WorkerWord::InFlightBytes, self.flights.bytes());
         let rebuilds = self.desk.producer.rebuilds();
@@ -498,12 +455,6 @@ fn keep(desk: &mut Desk<'_>, held: &mut Held, now: Duration) -> Result<()> {
 fn is_desired(berth: &Berth<'_>, shard: ShardId) -> bool {
     let wanted = berth.number as u64 + 1;
     berth.board.shard(shard).is_some_and(|slot| slot.get(ShardWord::Desired) == wanted)
-}
-
-/// Ingest has paused the shard because the store's memory is short.
-fn waits_for_memory(desk: &Desk<'_>, shard: ShardId) -> bool {
-    let slot = desk.berth.board.shard(shard);
-    slot.is_some_and(|slot| slot.get(ShardWord::Paused) == Paused::Memory as u64)
 }
 
 /// The shard's clock as ingest last published it.

@@ -1,0 +1,91 @@
+//! Early flushes: the oldest segments leave before their time to make room, torn if need be, where
+//! the index is over its bound or the store short of memory, and where that helps.
+
+use super::held::Held;
+use super::{Desk, Flusher};
+use crate::board::words::{Paused, ShardWord};
+use crate::error::{Error, Result};
+use crate::segment::ShardId;
+use crate::segment::index::{Index, Share};
+use crate::worker::HYSTERESIS_PERCENT;
+use std::time::Duration;
+
+/// Between two early flushes: what was flushed must have time to be settled.
+const ROOM_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Early flushes help only when at least one part in this many of the store's memory is ours.
+const OUR_SHARE_MIN: u64 = 4;
+
+const INDEX_FILLED: &str = "dead letters fill the index; no segment is flushed early";
+const STORE_FILLED: &str = "dead letters fill Redis; no segment is flushed early";
+
+impl Flusher<'_> {
+    pub(super) fn make_room(&mut self, now: Duration) -> Result<()> {
+        let busy = self.flights.moving_bytes() > 0 || !self.round.is_over();
+        if busy || now.saturating_sub(self.made_room_at) < ROOM_INTERVAL {
+            return Ok(());
+        }
+        if !self.is_index_full() && !self.is_store_full()? {
+            return Ok(());
+        }
+        self.made_room_at = now;
+        self.begin_round(Held::oldest)?;
+        self.flush()
+    }
+
+    fn is_index_full(&mut self) -> bool {
+        let share = self.share(Index::memory_share);
+        let is_full = share.all > self.desk.config.max_index_bytes;
+        self.helps(is_full, share, INDEX_FILLED)
+    }
+
+    /// Whether memory is short, and a good part of it is ours. Where others fill the store, early
+    /// flushes would not help.
+    fn is_store_full(&mut self) -> Result<bool> {
+        let is_short = self.held.iter().any(|held| waits_for_memory(&self.desk, held.shard));
+        let is_full = is_short && self.store_is_ours()?;
+        let share = self.share(Index::live_share);
+        Ok(self.helps(is_full, share, STORE_FILLED))
+    }
+
+    fn share(&self, of: impl Fn(&Index) -> Share) -> Share {
+        self.held.iter().filter_map(Held::index).map(of).fold(Share::default(), Share::and)
+    }
+
+    /// Not where most waits as dead letters: what is left would be torn, as would all that comes,
+    /// and there would still be no room. Reading pauses until their topic takes them.
+    fn helps(&mut self, is_full: bool, share: Share, filled: &str) -> bool {
+        let troubles = &mut self.desk.troubles;
+        if !is_full || share.letters <= share.all / 2 {
+            troubles.works(filled);
+            return is_full;
+        }
+        let why = "their topic takes none, or too few; see to its rights, leader and limits";
+        troubles.warn(filled, &Error::temporary(why));
+        false
+    }
+
+    /// Asked here, since ingest's word for it may be a second old.
+    fn store_is_ours(&mut self) -> Result<bool> {
+        let ours: u64 = self.held.iter().filter_map(Held::index).map(Index::stored_bytes).sum();
+        let memory = self.desk.store.memory()?;
+        let enough =
+            u64::from(self.desk.config.max_memory_percentage).saturating_sub(HYSTERESIS_PERCENT);
+        if memory.used_percentage() <= enough {
+            return Ok(false);
+        }
+        let used = memory.used_bytes;
+        let is_ours = ours.saturating_mul(OUR_SHARE_MIN) >= used;
+        if !is_ours {
+            let why = Error::temporary(format!("we hold {ours} of {used} bytes"));
+            self.desk.troubles.warn("Redis is filled by others; nothing is flushed early", &why);
+        }
+        Ok(is_ours)
+    }
+}
+
+/// Ingest has paused the shard because the store's memory is short.
+fn waits_for_memory(desk: &Desk<'_>, shard: ShardId) -> bool {
+    let slot = desk.berth.board.shard(shard);
+    slot.is_some_and(|slot| slot.get(ShardWord::Paused) == Paused::Memory as u64)
+}
