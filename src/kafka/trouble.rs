@@ -13,7 +13,7 @@ pub enum State {
     Away,
     /// A broker refuses us.
     Denied,
-    /// No broker believes who we are, or we do not believe it.
+    /// A broker does not believe who we are, or we do not believe it. Others may.
     LockedOut,
     /// The topic is not there.
     NoTopic,
@@ -72,7 +72,7 @@ impl State {
         match self {
             State::Away => "Kafka is away",
             State::Denied => "Kafka refuses us",
-            State::LockedOut => "Kafka does not let us in",
+            State::LockedOut => "a broker of Kafka does not let us in",
             State::NoTopic => "a topic is missing",
             State::Overslept => "this process did not run for longer than max.poll.interval.ms",
             State::Unable => "Kafka cannot do it now",
@@ -138,8 +138,8 @@ mod tests {
         for (code, name) in [
             (Some(Code::AllBrokersDown), "Kafka is away"),
             (Some(Code::TopicAuthorizationFailed), "Kafka refuses us"),
-            (Some(Code::Authentication), "Kafka does not let us in"),
-            (Some(Code::SSL), "Kafka does not let us in"),
+            (Some(Code::Authentication), "a broker of Kafka does not let us in"),
+            (Some(Code::SSL), "a broker of Kafka does not let us in"),
             (Some(Code::UnknownTopicOrPartition), "a topic is missing"),
             (Some(Code::NotEnoughReplicas), "Kafka cannot do it now"),
             (None, "Kafka"),

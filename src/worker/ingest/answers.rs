@@ -20,6 +20,9 @@ pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// Without an answer for so long, Kafka is said to be away.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
+/// That a broker does not let us in is over when the client has not said so for as long.
+const LOCKED_OUT_AGAIN: Duration = Duration::from_secs(60);
+
 /// How often it is tried whether what was refused may be read again.
 const REFUSED_WAIT: Duration = Duration::from_secs(5);
 
@@ -31,6 +34,9 @@ const NAMED_MAX: usize = 10;
 
 impl Desk<'_> {
     pub fn trouble(&mut self, trouble: &Trouble) {
+        if trouble.state == State::LockedOut {
+            self.locked_out_at = time::monotonic();
+        }
         if !self.kafka_troubles.contains(&trouble.state) {
             self.kafka_troubles.push(trouble.state);
             self.refused_at = time::monotonic();
@@ -57,7 +63,13 @@ impl Desk<'_> {
     pub(super) fn kafka_answers(&mut self) {
         self.unanswered_since = None;
         self.kafka_backoff.worked();
-        self.over(|state| !matches!(state, State::NoTopic | State::Denied));
+        let lets_in = time::monotonic() >= self.locked_out_at + LOCKED_OUT_AGAIN;
+        self.over(|state| match state {
+            State::NoTopic | State::Denied => false,
+            // Others may answer, and the client says it of one from time to time.
+            State::LockedOut => lets_in,
+            _ => true,
+        });
     }
 
     /// Without shards nothing is asked for them whose answer would end what failed before.
@@ -161,7 +173,9 @@ impl Desk<'_> {
         let now = time::monotonic();
         self.kafka_backoff.failed(now);
         let since = *self.unanswered_since.get_or_insert(asked);
-        if now.saturating_sub(since) >= ANSWER_PATIENCE {
+        // Who is let in by none hears of none, and knows why.
+        let is_explained = self.is_said(&[State::LockedOut]);
+        if !is_explained && now.saturating_sub(since) >= ANSWER_PATIENCE {
             self.trouble(&Trouble { state: State::Away, why: error.to_string() });
         }
     }

@@ -75,6 +75,8 @@ pub struct Desk<'a> {
     pub(super) kafka_troubles: Vec<kafka::trouble::State>,
     /// When it was last tried whether what was refused may be read.
     pub(super) refused_at: Duration,
+    /// When a broker was last said not to let us in.
+    pub(super) locked_out_at: Duration,
     pub(super) append_bound: AppendBound,
     pub(super) strays: Strays,
 }
@@ -115,6 +117,7 @@ impl<'a> Desk<'a> {
             unanswered_since: None,
             kafka_troubles: Vec::new(),
             refused_at: Duration::ZERO,
+            locked_out_at: Duration::ZERO,
             append_bound: AppendBound::default(),
             strays: Strays::default(),
         }

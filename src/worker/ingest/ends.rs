@@ -164,7 +164,7 @@ impl Desk<'_> {
         }
         self.take_ends(consumer);
         self.give_up_ends(consumer, now);
-        let refused = self.is_said(&[State::NoTopic, State::Denied, State::LockedOut]);
+        let refused = self.is_said(&[State::NoTopic, State::Denied]);
         if refused || now < self.ends.look_at || !self.kafka_backoff.is_over(now) {
             return;
         }

@@ -7,8 +7,10 @@ use super::shard::{Phase, Shard};
 use crate::board::words::{Kind, ShardWord};
 use crate::board::{Board, Shape};
 use crate::config::{Config, StartFrom};
+use crate::kafka;
 use crate::kafka::consumer::{Consumer, Event};
 use crate::kafka::mock::Mock;
+use crate::kafka::trouble::Trouble;
 use crate::segment::clock::Clock;
 use crate::segment::span::Validate;
 use crate::segment::{EventMs, Offset, ShardId};
@@ -121,6 +123,23 @@ fn what_failed_for_shards_that_are_gone_is_over() {
         let until = time::monotonic() + Duration::from_secs(6);
         look_until(desk, consumer, |_| time::monotonic() >= until);
         assert!(!fails(desk) && desk.unanswered_since.is_none());
+    });
+}
+
+#[test]
+fn a_broker_that_locks_us_out_keeps_none_from_being_asked_and_is_not_over_while_others_answer() {
+    let Ok(mock) = Mock::start(&[("topic".to_owned(), 1)]) else { panic!("no mock cluster") };
+    at_desk_with(&Config { bootstrap_servers: mock.address(), ..config() }, |desk, consumer| {
+        shard(desk).adopt(&State { position: Offset(0), clock: Some(EventMs(1000)), ..state() });
+        shard(desk).phase = Phase::Flowing;
+        let (state, why) = (kafka::trouble::State::LockedOut, "certificate has expired".to_owned());
+        desk.trouble(&Trouble { state, why });
+        look_until(desk, consumer, |desk| published(desk) >= 1100);
+        desk.look_at_troubles(consumer, time::monotonic());
+        assert!(desk.is_said(&[kafka::trouble::State::LockedOut]));
+        desk.locked_out_at = time::monotonic().saturating_sub(Duration::from_secs(60));
+        desk.look_at_troubles(consumer, time::monotonic());
+        assert!(!desk.is_said(&[kafka::trouble::State::LockedOut]));
     });
 }
 
