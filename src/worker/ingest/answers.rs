@@ -143,7 +143,10 @@ impl Desk<'_> {
         }
         if is_to_be_said {
             let silent = named(&self.silent());
-            let error = format!("{silent}: {error}; look at their leaders and replicas");
+            let error = format!(
+                "{silent}: {error}; look at their leaders and replicas, and whether we may \
+                 describe the topic"
+            );
             self.troubles.warn(SILENT, &Error::temporary(error));
         }
     }

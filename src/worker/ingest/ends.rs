@@ -1,9 +1,10 @@
 //! Asking brokers for the ends of partitions: by the answers clocks go, and the lag is told.
 //!
-//! Nobody waits for an answer. Every broker is asked by itself, for the partitions that it leads,
-//! so one that is slow or hangs holds up no partition of another; and a far one is asked again
-//! before it has answered, so that all of the time counts (`segment::clock`). What did not answer
-//! is asked apart from the others.
+//! Nobody waits for an end; only for whether brokers answer at all, and for who leads whom, and
+//! that a second at most (`ANSWER_WAIT`). Every broker is asked by itself, for the partitions that
+//! it leads, so one that is slow or hangs holds up no partition of another; and a far one is asked
+//! again before it has answered, so that all of the time counts (`segment::clock`). What did not
+//! answer is asked apart from the others.
 
 use super::answers::ANSWER_WAIT;
 use super::desk::{Desk, LOOK_INTERVAL};

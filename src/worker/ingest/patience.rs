@@ -20,7 +20,7 @@ pub struct Patience {
     until: Duration,
     /// Nothing is asked of it before this that others would wait for.
     apart_until: Duration,
-    /// How often in a row it did not answer though brokers did.
+    /// How often in a row it did not answer though brokers did, or had to wait for another member.
     failures: u32,
     /// When it was asked first of these times, and when the last one failed.
     since: Duration,
@@ -38,7 +38,7 @@ impl Patience {
         now >= self.until.max(self.apart_until)
     }
 
-    /// It did not answer the last time.
+    /// It did not answer the last time, or waits for another member.
     pub fn is_tried(&self) -> bool {
         self.failures > 0
     }
