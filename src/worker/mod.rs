@@ -18,6 +18,7 @@ use crate::board::words::{DaemonWord, Kind, WaitingFor, WorkerWord};
 use crate::board::{Board, WorkerSlot};
 use crate::config::Config;
 use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::store::redis::RedisStore;
 use crate::sys::{memory, process, signal, time};
 use std::time::Duration;
 
@@ -86,6 +87,11 @@ impl<'a> Berth<'a> {
     /// Says what the worker waits for, so that an outage shows as one.
     pub fn waiting_for(&self, what: WaitingFor) {
         self.slot().set(WorkerWord::WaitingFor, what as u64);
+    }
+
+    /// The store. A server that was sound for our predecessor is waited for, as others wait for it.
+    pub fn store(&self, config: &Config) -> Result<RedisStore> {
+        if self.is_proven { RedisStore::open_again(config) } else { RedisStore::open(config) }
     }
 
     /// Why this worker ends: the exit status that the supervisor reads.

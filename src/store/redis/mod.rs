@@ -98,6 +98,11 @@ impl RedisStore {
         })
     }
 
+    /// The same for a server that was sound for whoever is replaced.
+    pub fn open_again(config: &Config) -> Result<RedisStore> {
+        Ok(RedisStore { sound_at: Some(Duration::ZERO), ..RedisStore::open(config)? })
+    }
+
     /// For calls that read and no others; see `view.rs`.
     pub fn open_to_look(config: &Config) -> Result<RedisStore> {
         Ok(RedisStore { looks_only: true, ..RedisStore::open(config)? })

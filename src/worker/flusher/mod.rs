@@ -172,7 +172,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         desk: Desk {
             config,
             berth,
-            store: RedisStore::open(config)?,
+            store: berth.store(config)?,
             producer: Producer::open(config, berth.number)?,
             lanes: Lanes::default(),
             silent: Vec::new(),

@@ -30,7 +30,6 @@ mod tests;
 use crate::config::Config;
 use crate::error::Result;
 use crate::kafka::consumer::{Consumer, Event};
-use crate::store::redis::RedisStore;
 use crate::sys::{process, time};
 use crate::worker::Berth;
 use desk::Desk;
@@ -56,7 +55,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
     // Never dropped: that may wait for brokers that do not answer; the process leaves by _exit.
     let host = process::host_name();
     let consumer = ManuallyDrop::new(Consumer::open(config, &host, berth.number)?);
-    let mut desk = Desk::new(config, berth, RedisStore::open(config)?);
+    let mut desk = Desk::new(config, berth, berth.store(config)?);
     let ended = work(&consumer, &mut desk);
     // A worker that is replaced comes back under its name; only the daemon's end may be for good.
     if config.leave_on_stop && berth.board.stopping() {
