@@ -306,15 +306,20 @@ fn of_a_segment_the_letters_come_back_without_its_deadline() {
     let mut index = Index::new(LIMITS, Offset(0), None);
     index.follow(&made.header, made.header_bytes).unwrap();
     let due = index.due(LATER, 9, u64::MAX).remove(0);
-    assert_eq!(due.letters_below, None);
-    index.give_back(DueSegment { letters_below: Some(usize::MAX), ..due.clone() });
+    assert_eq!((due.letters_below, due.delivered_below), (None, None));
+    let (letters_below, delivered_below) = (Some(usize::MAX), Some(7));
+    index.give_back(DueSegment { letters_below, delivered_below, ..due.clone() });
     assert!(index.due(LATER, 9, u64::MAX).is_empty());
     assert_eq!(index.live_share(), Share { letters: due.bytes, all: due.bytes });
     let memory = index.memory_share();
     assert!(memory.letters > memory.all / 2 && memory.letters < memory.all, "{memory:?}");
+    // However often they come back, they are cut by the bound that the rest went out by.
+    let letters = index.letters(9, u64::MAX).remove(0);
+    index.give_back(letters);
     let letters = index.letters(9, u64::MAX).remove(0);
     assert_eq!((letters.segment, &letters.chunks), (due.segment, &due.chunks));
     assert_eq!((index.live_share().letters, index.memory_share().letters), (0, 0));
+    assert_eq!(letters.delivered_below, Some(7));
     assert!(index.settle(&letters.chunks)[0].done);
     assert_eq!(index.floor(), Offset(2));
 }

@@ -82,6 +82,9 @@ pub struct DueSegment {
     /// Bound for the dead-letter topic, in letters smaller than so many bytes: a reject, or of a
     /// segment what the output does not take, when all the rest is delivered.
     pub letters_below: Option<usize>,
+    /// Of a segment's dead letters: the output has all its messages that were smaller than so many
+    /// bytes. The same bound finds what is left, though a lower one may be known by now.
+    pub delivered_below: Option<usize>,
     pub spans: u32,
     /// Raw bytes of its chunks.
     pub bytes: u64,
@@ -279,6 +282,7 @@ impl Index {
             reason: taken.reason,
             due_ms: taken.due_ms,
             letters_below: taken.letters_below,
+            delivered_below: taken.delivered_below,
             spans: taken.spans,
             bytes: taken.bytes,
             chunks: chunks.iter().filter_map(|&id| self.batches.chunk_ref(id)).collect(),

@@ -44,6 +44,7 @@ pub struct Taken {
     pub reason: Reason,
     pub due_ms: EventMs,
     pub letters_below: Option<usize>,
+    pub delivered_below: Option<usize>,
     pub spans: u32,
     pub bytes: u64,
     pub chunks: Vec<u32>,
@@ -368,7 +369,8 @@ impl Sets {
         self.spans -= u64::from(set.spans);
         let name = set.sealed.and_then(|sealed| sealed.name);
         let (spans, bytes, chunks) = (set.spans, set.bytes, set.chunks);
-        Some(Taken { name, reason, due_ms, letters_below: None, spans, bytes, chunks })
+        let (letters_below, delivered_below) = (None, None);
+        Some(Taken { name, reason, due_ms, letters_below, delivered_below, spans, bytes, chunks })
     }
 
     /// A segment comes back from flight: sealed as it was, due as it was.

@@ -47,8 +47,9 @@ pub struct Flight {
     delivered: Vec<Delivered>,
     /// At least one message was not acknowledged, or could not be queued.
     pub failed: bool,
-    /// The output does not take all of it: what is left follows as dead letters.
-    pub owes_letters: bool,
+    /// The output does not take all of it, but only messages smaller than so many bytes: what is
+    /// left follows as dead letters.
+    pub owes_letters: Option<usize>,
     pub bytes: u64,
     /// What becomes of its messages when it lands whole.
     pub became: Settled,
@@ -63,7 +64,7 @@ impl Flight {
             tickets: Vec::new(),
             delivered: Vec::new(),
             failed: false,
-            owes_letters: false,
+            owes_letters: None,
             bytes: 0,
             became: Settled::default(),
         }
@@ -357,8 +358,9 @@ pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
             continue;
         }
         count(desk, &flight);
-        if flight.owes_letters {
-            all[held].give_back(DueSegment { letters_below: Some(usize::MAX), ..flight.due });
+        if let delivered_below @ Some(_) = flight.owes_letters {
+            let letters_below = Some(usize::MAX);
+            all[held].give_back(DueSegment { letters_below, delivered_below, ..flight.due });
             continue;
         }
         match landed.iter_mut().find(|landed| landed.held == held) {

@@ -180,14 +180,15 @@ fn send_segment(
         reason: flight.due.reason,
         bodies,
     };
-    let limit = message_limit(desk);
+    let refused_bytes = flight.due.delivered_below.unwrap_or(desk.refused_bytes);
+    let limit = message_limit(desk, refused_bytes);
     let Encoded { messages, duplicates } = encode::encode(&segment, limit);
     flight.became.duplicates += u64::from(duplicates);
     let keeps_letters = desk.config.dead_letter_topic.is_some();
     for message in &messages {
-        let is_refused = message.offsets.len() == 1 && message.payload.len() >= desk.refused_bytes;
+        let is_refused = message.offsets.len() == 1 && message.payload.len() >= refused_bytes;
         match (is_refused, flight.is_letters()) {
-            (true, false) if keeps_letters => flight.owes_letters = true,
+            (true, false) if keeps_letters => flight.owes_letters = Some(refused_bytes),
             (true, _) => letter::send_too_large(desk, flights, flight, &segment, message),
             (false, false) => send_message(desk, flights, flight, message),
             (false, true) => flight.became.delivered += message.offsets.len() as u64,
@@ -196,8 +197,8 @@ fn send_segment(
 }
 
 /// Bytes of spans in one message: the configured limit, or half of what the broker refused.
-fn message_limit(desk: &Desk<'_>) -> usize {
-    (desk.config.max_segment_bytes as usize).min(desk.refused_bytes / 2)
+fn message_limit(desk: &Desk<'_>, refused_bytes: usize) -> usize {
+    (desk.config.max_segment_bytes as usize).min(refused_bytes / 2)
 }
 
 fn send_message(
