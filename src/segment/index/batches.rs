@@ -16,6 +16,10 @@ const CHUNK_BYTES: u64 = 120;
 const BATCH_BYTES: u64 = 300;
 /// Counted cost of one span of a live batch: its offset.
 const SPAN_BYTES: u64 = 8;
+/// Cleaning begins where so many percent of what is wanted are stored, and goes on down to so many:
+/// what is moved for a little less is moved again for the next little.
+const CLEAN_FROM: u64 = 125;
+const CLEAN_TO: u64 = 110;
 /// In place of a chunk's number when the chunk is settled.
 const GONE: u32 = u32::MAX;
 
@@ -366,11 +370,12 @@ impl Batches {
         self.totals.live
     }
 
+    /// The emptiest batches, which give back most for what has to be moved.
     pub fn sparse(&self, max_bytes: u64, max_batches: usize) -> Sparse {
         debug_assert_eq!(self.totals, Totals::of(self.batches.values()));
         let Totals { mut stored, wanted, .. } = self.totals;
         let mut found = Sparse::default();
-        if stored < 2 * wanted {
+        if stored * 100 < CLEAN_FROM * wanted {
             return found;
         }
         let mut order: Vec<_> =
@@ -379,7 +384,7 @@ impl Batches {
             .sort_by_key(|(id, live)| (live.live_stored() * 1000 / live.stored_bytes.max(1), **id));
         let mut moving = 0;
         for (id, live) in order {
-            if stored < 2 * wanted || live.live_bytes == live.raw_bytes {
+            if stored * 100 < CLEAN_TO * wanted || live.live_bytes == live.raw_bytes {
                 break;
             }
             let fits = found.batches.is_empty() || moving + live.live_bytes <= max_bytes;
