@@ -68,7 +68,9 @@ feed=$!
 started "$feed"
 wait_until 60 board_says 'total("segments") > 50' True
 stop_beside_it 1
-grep -q 'leaving with [1-9][0-9]* bytes in flight and' "$TMP/log" || fail "not said"
+# Or, where one partition of the output had nothing in flight, that it was not waited for the other.
+says 'leaving with [1-9][0-9]* bytes in flight and\|let go while [1-9][0-9]* segments wait' ||
+    fail "not said"
 wait "$feed" || fail "the feed failed"
 cat "$TMP/more" >>"$TMP/in"
 start

@@ -87,6 +87,9 @@ backlog_off() {
 pause_on() { redis_cli client pause 7000 all >/dev/null; }
 pause_off() { :; }
 
+# What this worker has said to be wrong is over: it says the next fault anew.
+over() { ! says "WARN .*$1/0: the store" || says "INFO .*$1/0: the store .*works again"; }
+
 # row NAME PATTERN: the fault comes, is said, goes, and is said to be over.
 row() {
     : >"$TMP/log"
@@ -97,6 +100,7 @@ row() {
     wait_until 40 all_read
     wait_until 40 says 'works again'
     for who in ingest flusher; do
+        wait_until 40 over "$who"
         lines=$(grep -c "WARN .*$who/0: the store" "$TMP/log") || true
         [ "$lines" -le 4 ] || { cat "$TMP/log"; fail "$1: $lines warnings of the $who"; }
     done

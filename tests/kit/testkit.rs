@@ -211,6 +211,8 @@ fn produce(bootstrap: &str, topic: &str, options: &[&str]) -> Outcome {
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
         .set("message.max.bytes", "25000000")
+        // As soon after an outage as a Java client; librdkafka waits up to 10 s.
+        .set("reconnect.backoff.max.ms", "1000")
         .create_with_context(Strict::default())?;
     let at_ms: Option<i64> = option(options, "--at-ms");
     let partition: Option<i32> = option(options, "--partition");
