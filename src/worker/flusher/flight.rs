@@ -111,12 +111,10 @@ pub struct Flights {
     tickets: QuickMap<u64, u64>,
     /// Flights without a message: they land at once.
     empty: Vec<u64>,
-    segment_bytes: u64,
-    /// Those of them that wait for a partition that is stuck.
+    /// Bytes of segments that wait for a partition that is stuck.
     stuck_bytes: u64,
     /// How many these are of each shard.
     stuck: QuickMap<ShardId, usize>,
-    letter_bytes: u64,
     /// How many there are of each shard; dead letters (`true`) by themselves.
     per_shard: QuickMap<(ShardId, bool), usize>,
     to_output: Line,
@@ -126,17 +124,20 @@ pub struct Flights {
 /// What waits for its outcome at one of the topics.
 #[derive(Default)]
 struct Line {
+    /// Raw bytes of the flights, and what each costs beside them.
+    bytes: u64,
     messages: usize,
     /// When something was acknowledged last, or began to wait for it.
     moved_at: Duration,
 }
 
 impl Line {
-    fn begin(&mut self, messages: usize) {
+    fn begin(&mut self, flight: &Flight) {
         if self.messages == 0 {
             self.moved_at = time::monotonic();
         }
-        self.messages += messages;
+        self.messages += flight.tickets.len();
+        self.bytes += flight.due.bytes + FLIGHT_BYTES;
     }
 
     fn end(&mut self, outcome: &Outcome, now: Duration) {
@@ -159,10 +160,8 @@ impl Flights {
             flights: QuickMap::default(),
             tickets: QuickMap::default(),
             empty: Vec::new(),
-            segment_bytes: 0,
             stuck_bytes: 0,
             stuck: QuickMap::default(),
-            letter_bytes: 0,
             per_shard: QuickMap::default(),
             to_output: Line::default(),
             to_dead_letters: Line::default(),
@@ -171,12 +170,12 @@ impl Flights {
 
     /// Raw bytes of all that is in flight, and what each flight costs beside them.
     pub fn bytes(&self) -> u64 {
-        self.segment_bytes + self.letter_bytes
+        self.to_output.bytes + self.to_dead_letters.bytes
     }
 
     /// The same of segments, without what waits for a partition that is stuck.
     pub fn moving_bytes(&self) -> u64 {
-        self.segment_bytes.saturating_sub(self.stuck_bytes)
+        self.to_output.bytes.saturating_sub(self.stuck_bytes)
     }
 
     /// Notes which of them wait for a partition that is stuck.
@@ -199,7 +198,7 @@ impl Flights {
 
     /// The same of dead letters.
     pub fn letter_bytes(&self) -> u64 {
-        self.letter_bytes
+        self.to_dead_letters.bytes
     }
 
     /// Something of this shard is in flight.
@@ -249,14 +248,13 @@ impl Flights {
     pub fn launch(&mut self, flight: Flight) {
         self.next_flight += 1;
         let number = self.next_flight;
-        self.line(flight.is_letters()).begin(flight.tickets.len());
+        self.line(flight.is_letters()).begin(&flight);
         for ticket in &flight.tickets {
             self.tickets.insert(ticket.number, number);
         }
         if flight.tickets.is_empty() {
             self.empty.push(number);
         }
-        *self.bytes_of(&flight) += flight.due.bytes + FLIGHT_BYTES;
         *self.per_shard.entry((flight.shard, flight.is_letters())).or_default() += 1;
         self.flights.insert(number, flight);
     }
@@ -269,15 +267,11 @@ impl Flights {
 
     fn land(&mut self, number: u64) -> Option<Flight> {
         let flight = self.flights.remove(&number)?;
-        *self.bytes_of(&flight) -= flight.due.bytes + FLIGHT_BYTES;
+        self.line(flight.is_letters()).bytes -= flight.due.bytes + FLIGHT_BYTES;
         if let Some(count) = self.per_shard.get_mut(&(flight.shard, flight.is_letters())) {
             *count -= 1;
         }
         Some(flight)
-    }
-
-    fn bytes_of(&mut self, flight: &Flight) -> &mut u64 {
-        if flight.is_letters() { &mut self.letter_bytes } else { &mut self.segment_bytes }
     }
 
     /// Notes one outcome, that came at `now`; returns the flight when it was the last one.

@@ -12,24 +12,34 @@ const ACK_PATIENCE: Duration = Duration::from_secs(10);
 /// Said of dead letters, which have a topic and troubles of their own.
 const LETTERS_SILENT: &str = "the dead-letter topic acknowledges nothing";
 
+/// Whose troubles these are; stands behind the state.
+const OUTPUT: &str = "output";
+const LETTERS: &str = "dead letters";
+
 impl Desk<'_> {
     /// The client cannot write, or was refused something.
     pub fn trouble(&mut self, trouble: &Trouble) {
         self.kafka_waits = true;
-        let doing = format!("{} (output)", trouble.state.name());
-        self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
+        self.fails(OUTPUT, trouble);
     }
 
     /// The same of a dead letter: no segment waits for it.
     pub fn letter_trouble(&mut self, trouble: &Trouble) {
-        let doing = format!("{} (dead letters)", trouble.state.name());
-        self.troubles.warn(&doing, &Error::temporary(trouble.advice()));
+        self.fails(LETTERS, trouble);
     }
 
     pub fn letters_acknowledged(&mut self) {
         self.troubles.works(LETTERS_SILENT);
+        self.works(LETTERS);
+    }
+
+    fn fails(&mut self, side: &str, trouble: &Trouble) {
+        self.troubles.warn(&said(trouble.state, side), &Error::temporary(trouble.advice()));
+    }
+
+    fn works(&mut self, side: &str) {
         for state in State::ALL {
-            self.troubles.works(&format!("{} (dead letters)", state.name()));
+            self.troubles.works(&said(state, side));
         }
     }
 
@@ -39,9 +49,7 @@ impl Desk<'_> {
             return;
         }
         self.kafka_waits = false;
-        for state in State::ALL {
-            self.troubles.works(&format!("{} (output)", state.name()));
-        }
+        self.works(OUTPUT);
     }
 
     /// Says which partitions acknowledge nothing though others do. After an outage of all each may
@@ -93,7 +101,12 @@ impl Flusher<'_> {
     }
 }
 
-/// What is said of a partition of the output, and once to work again.
+/// What is said not to work, and once to work again.
+fn said(state: State, side: &str) -> String {
+    format!("{} ({side})", state.name())
+}
+
+/// The same of a partition of the output.
 fn silent_partition(partition: u32) -> String {
     format!("partition {partition} of the output acknowledges nothing")
 }
