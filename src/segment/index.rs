@@ -417,8 +417,8 @@ impl Index {
         Share { letters: self.letters.raw_bytes(), all: self.batches.live_bytes() }
     }
 
-    /// Batches worth cleaning: those of which the least is left, until the stored bytes
-    /// are under twice the live ones; none with a chunk in flight. At most `max_batches`, and
+    /// Batches worth cleaning: those of which the least is left, until little more is stored than
+    /// is wanted; none with a chunk in flight. At most `max_batches`, and
     /// `max_bytes` live; one batch may pass that.
     pub fn sparse(&self, max_bytes: u64, max_batches: usize) -> Sparse {
         self.batches.sparse(max_bytes, max_batches)

@@ -46,9 +46,9 @@ pub fn state(reply: &Reply) -> Option<Option<State>> {
     let number = |name: &str| field(name).and_then(|text| text.parse::<i64>().ok());
     // Not there until the first append or settle of the life.
     let sum = |name: &str| field(name).map_or(Some(0), |_| Some(number(name)?.max(0) as u64));
-    let settled = SETTLED_FIELDS.map(sum);
-    if settled.contains(&None) {
-        return None;
+    let mut settled = [0; SETTLED_FIELDS.len()];
+    for (value, name) in settled.iter_mut().zip(SETTLED_FIELDS) {
+        *value = sum(name)?;
     }
     let tip = match field("tip")? {
         "" => None,
@@ -67,10 +67,7 @@ pub fn state(reply: &Reply) -> Option<Option<State>> {
         epoch: field("epoch").and_then(unhex).map(Epoch),
         batches: number("batches")?.max(0) as u64,
         marked: number("marked")?.max(0) as u64,
-        books: Books {
-            read: sum("read")?,
-            settled: Settled::from_values(settled.map(Option::unwrap_or_default)),
-        },
+        books: Books { read: sum("read")?, settled: Settled::from_values(settled) },
     }))
 }
 

@@ -195,12 +195,16 @@ impl Held {
         Ok(())
     }
 
+    fn stored(&self, desk: &mut Desk<'_>) -> Result<Option<State>> {
+        Ok(desk.store.look(&[self.shard])?.pop().flatten())
+    }
+
     /// Looks whether the store is still what the index says: same life, same epoch, a position
     /// not before ours, the same number of live batches. A rollback may undo settles only. Answers
     /// whether the store is ahead of the index.
     fn compare(&mut self, desk: &mut Desk<'_>) -> Result<bool> {
         let asked_at = time::monotonic();
-        let state = desk.store.look(&[self.shard])?.pop().flatten();
+        let state = self.stored(desk)?;
         let Some(owned) = &mut self.owned else { return Ok(false) };
         let Some(state) = state else {
             log::warn!("shard {}: its buffer is gone from the store", self.shard);
@@ -297,8 +301,7 @@ impl Held {
         // A store that went back in time is read again by ingest, once that notices, by the last
         // word of the index that had to go: a new one would tell over it, and each try steal it.
         let is_there = |state: &State| state.position >= position;
-        let state = desk.store.look(&[self.shard])?.pop().flatten();
-        if !state.is_some_and(|state| is_there(&state)) {
+        if self.stored(desk)?.filter(is_there).is_none() {
             self.claim.try_again(now + TAKE_INTERVAL);
             return Ok(());
         }

@@ -48,11 +48,10 @@ impl Held {
         let header_bytes = batch.header_bytes;
         let from = carry.from;
         let clean = Clean { shard: self.shard, epoch: owned.epoch, from, carry: batch };
-        let cleaned = desk.store.clean(&clean);
-        match cleaned {
+        match desk.store.clean(&clean) {
             Err(error) => {
-                // Without an answer it may have been done, and what the index names is gone. A
-                // refusal (of a full Redis, each time) leaves the connection, and has done nothing.
+                // Without an answer it may have been done, and what the index names is gone. The
+                // refusal of a full Redis, which comes each time, leaves the connection.
                 if desk.store.connection().is_none() {
                     self.lose();
                 }
