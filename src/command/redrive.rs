@@ -12,7 +12,9 @@ use crate::kafka::consumer::{Consumer, Event, Message};
 use crate::kafka::producer::{Letter, Outcome, Producer, Sent};
 use crate::segment::span;
 use crate::segment::{Offset, ShardId};
+use crate::sys::headers::Header;
 use crate::sys::time;
+use crate::worker::flusher::TOO_LARGE;
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
@@ -38,9 +40,6 @@ const SHOWN: u64 = 10;
 
 /// Ours are not the message's own.
 const OUR_HEADERS: &[u8] = b"spanbufd-";
-
-/// With this a reason begins that is no matter of parsing (`worker::flusher::letter`).
-const TOO_LARGE: &str = "too large for the output";
 
 pub(super) const SPEC: Spec = Spec {
     name: "redrive",
@@ -295,11 +294,11 @@ impl<'a> Writer<'a> {
         &mut self,
         message: &Message<'_>,
         payload: &[u8],
-        headers: &[(&[u8], Option<&[u8]>)],
+        headers: &[Header<'_>],
         out: &mut Out,
     ) -> Result<()> {
         let partition = origin(headers, &self.config.input_topic);
-        let kept: Vec<(&[u8], Option<&[u8]>)> =
+        let kept: Vec<Header<'_>> =
             headers.iter().copied().filter(|(name, _)| !name.starts_with(OUR_HEADERS)).collect();
         let letter = Letter {
             topic: &self.config.input_topic,
@@ -359,18 +358,18 @@ impl<'a> Writer<'a> {
 }
 
 /// The partition that a letter came from, when it came from `topic`.
-fn origin(headers: &[(&[u8], Option<&[u8]>)], topic: &str) -> Option<u32> {
+fn origin(headers: &[Header<'_>], topic: &str) -> Option<u32> {
     let partition = text(headers, b"spanbufd-partition")?.parse().ok()?;
     (text(headers, b"spanbufd-topic") == Some(topic)).then_some(partition)
 }
 
 /// Why it is a letter.
-fn reason<'h>(headers: &[(&'h [u8], Option<&'h [u8]>)]) -> Option<&'h str> {
+fn reason<'h>(headers: &[Header<'h>]) -> Option<&'h str> {
     text(headers, b"spanbufd-reason")
 }
 
 /// The last header of that name: ours stand behind the message's own.
-fn text<'h>(headers: &[(&'h [u8], Option<&'h [u8]>)], wanted: &[u8]) -> Option<&'h str> {
+fn text<'h>(headers: &[Header<'h>], wanted: &[u8]) -> Option<&'h str> {
     let (_, value) = headers.iter().rev().find(|(name, _)| *name == wanted)?;
     std::str::from_utf8((*value)?).ok()
 }
@@ -381,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_letter_of_another_topic_has_no_partition_here() {
-        let headers: [(&[u8], Option<&[u8]>); 2] =
+        let headers: [Header<'_>; 2] =
             [(b"spanbufd-topic", Some(b"spans")), (b"spanbufd-partition", Some(b"7"))];
         assert_eq!(origin(&headers, "spans"), Some(7));
         assert_eq!(origin(&headers, "others"), None);

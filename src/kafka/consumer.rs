@@ -12,7 +12,7 @@ use crate::config::{Config, StartFrom};
 use crate::error::{Error, Result};
 use crate::segment::{Offset, ShardId};
 use crate::sys::ends::Asking;
-use crate::sys::headers;
+use crate::sys::headers::{self, Header};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
@@ -84,7 +84,7 @@ impl Message<'_> {
         self.inner.key()
     }
 
-    pub fn headers(&self) -> Vec<(&[u8], Option<&[u8]>)> {
+    pub fn headers(&self) -> Vec<Header<'_>> {
         self.inner.headers().map(headers::read).unwrap_or_default()
     }
 }

@@ -10,7 +10,8 @@ use super::trouble::Trouble;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::segment::hash::QuickMap;
-use crate::sys::{headers, send};
+use crate::sys::headers::{self, Header};
+use crate::sys::send;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -65,7 +66,7 @@ pub struct Letter<'a> {
     pub partition: Option<u32>,
     pub key: Option<&'a [u8]>,
     pub payload: Option<&'a [u8]>,
-    pub headers: &'a [(&'a [u8], Option<&'a [u8]>)],
+    pub headers: &'a [Header<'a>],
 }
 
 impl Letter<'_> {
@@ -163,9 +164,7 @@ impl Producer {
 
     /// Of each message it is known by itself whether it is too large.
     pub fn open_for_singles(config: &Config, worker: usize) -> Result<Producer> {
-        let mut settings = settings::producer(config, worker);
-        settings.set("batch.num.messages", "1");
-        Producer::with_settings(settings)
+        Producer::with_settings(each_alone(settings::producer(config, worker)))
     }
 
     /// A producer with librdkafka properties of one's own, for tools and tests.
@@ -290,7 +289,7 @@ impl Producer {
     /// a whole batch of messages, so only then does a refusal tell anything about a single one.
     pub fn send_alone(&mut self, topic: &str) -> Result<()> {
         if self.alone.is_empty() {
-            self.clients.push(create_alone(&self.settings)?);
+            self.clients.push(create(&each_alone(self.settings.clone()))?);
         }
         self.alone.push(topic.to_owned());
         Ok(())
@@ -372,7 +371,7 @@ impl Producer {
         log::warn!("the producer failed ({why}); all in flight is sent again by a new one");
         let mut clients = vec![create(&self.settings)?];
         if !self.alone.is_empty() {
-            clients.push(create_alone(&self.settings)?);
+            clients.push(create(&each_alone(self.settings.clone()))?);
         }
         std::mem::forget(std::mem::replace(&mut self.clients, clients));
         self.in_flight_messages = 0;
@@ -397,7 +396,8 @@ fn create(settings: &ClientConfig) -> Result<BaseProducer<Context>> {
     })
 }
 
-/// One that sends each message as a request of its own.
-fn create_alone(settings: &ClientConfig) -> Result<BaseProducer<Context>> {
-    create(settings.clone().set("batch.num.messages", "1"))
+/// The same for a client that sends each message as a request of its own.
+fn each_alone(mut settings: ClientConfig) -> ClientConfig {
+    settings.set("batch.num.messages", "1");
+    settings
 }

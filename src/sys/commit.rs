@@ -14,8 +14,6 @@ use rdkafka::types::RDKafkaRespErr;
 use std::ptr;
 use std::time::Duration;
 
-const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
-
 /// Sends a commit and does not wait; its outcome arrives at a poll, as the context's
 /// `commit_callback`.
 pub fn send<C: ConsumerContext>(
@@ -57,7 +55,7 @@ fn send_to(
     // SAFETY: client, list and queue are live; the library copies the list and keeps the queue by
     // a count of its own. Without a callback it touches no memory of ours.
     let answer = unsafe { rd_kafka_commit_queue(client, list.ptr(), queue, None, ptr::null_mut()) };
-    if answer == NO_ERROR { Ok(()) } else { Err(answer.into()) }
+    checked(answer)
 }
 
 /// The outcome that arrives on the queue.
@@ -71,5 +69,13 @@ fn answer(queue: *mut rd_kafka_queue_t, wait: Duration) -> Result<(), RDKafkaErr
     let outcome = unsafe { rd_kafka_event_error(event) };
     // SAFETY: the event is ours; nothing of it is used after this.
     unsafe { rd_kafka_event_destroy(event) };
-    if outcome == NO_ERROR { Ok(()) } else { Err(outcome.into()) }
+    checked(outcome)
+}
+
+/// Turns the library's "no error is 0" into a `Result`.
+pub(super) fn checked(code: RDKafkaRespErr) -> Result<(), RDKafkaErrorCode> {
+    match code {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        error => Err(error.into()),
+    }
 }

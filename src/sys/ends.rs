@@ -1,6 +1,7 @@
 //! Questions for the ends of partitions that nobody waits for: the safe client has only one that
 //! waits, and for all brokers at once. And how far partitions are read, asked of the client alone.
 
+use super::commit::checked;
 use super::time;
 use rdkafka::bindings::{
     rd_kafka_AdminOptions_destroy, rd_kafka_AdminOptions_new,
@@ -15,12 +16,9 @@ use rdkafka::bindings::{
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaRespErr;
 use std::ops::Deref;
 use std::time::Duration;
 use std::{ptr, slice};
-
-const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 
 /// What is asked.
 pub struct Question<'l> {
@@ -140,8 +138,7 @@ fn read(event: *mut rd_kafka_event_t) -> Answer {
     let number = unsafe { rd_kafka_event_opaque(event) }.addr();
     // SAFETY: the event is live; the answer is a plain number.
     let error = unsafe { rd_kafka_event_error(event) };
-    let outcome = if error == NO_ERROR { Ok(ends(event)) } else { Err(error.into()) };
-    Answer { number, outcome }
+    Answer { number, outcome: checked(error).map(|()| ends(event)) }
 }
 
 fn ends(event: *mut rd_kafka_event_t) -> Vec<End> {
@@ -166,11 +163,10 @@ fn end(info: *const rd_kafka_ListOffsetsResultInfo_t) -> End {
     let elem = unsafe { rd_kafka_ListOffsetsResultInfo_topic_partition(info) };
     // SAFETY: never null, and it lives as long as the event.
     let elem = unsafe { &*elem };
-    let found = match elem.err {
+    let found = checked(elem.err).and(match elem.offset {
         // The broker that leads it did not answer.
-        NO_ERROR if elem.offset < 0 => Err(RDKafkaErrorCode::OperationTimedOut),
-        NO_ERROR => Ok(elem.offset),
-        error => Err(error.into()),
-    };
+        ..0 => Err(RDKafkaErrorCode::OperationTimedOut),
+        offset => Ok(offset),
+    });
     (elem.partition, found)
 }

@@ -4,13 +4,11 @@
 //! accessor ends the process when a name is not UTF-8, and shows of it what stands before its first
 //! NUL.
 
+use super::commit::checked;
 use rdkafka::bindings::{rd_kafka_header_add, rd_kafka_header_get_all, rd_kafka_headers_t};
 use rdkafka::message::{BorrowedHeaders, Headers, OwnedHeaders};
-use rdkafka::types::RDKafkaRespErr;
 use std::ffi::{c_char, c_void};
 use std::{ptr, slice};
-
-const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 
 /// What the library keeps before a header's name (`rdkafka_header.h`). No function of it tells how
 /// long a name is.
@@ -22,20 +20,21 @@ struct Head {
     value: *const c_char,
 }
 
+/// The name and the value of a header.
+pub type Header<'h> = (&'h [u8], Option<&'h [u8]>);
+
 /// The names and values of a message's headers, in their order.
-pub fn read(headers: &BorrowedHeaders) -> Vec<(&[u8], Option<&[u8]>)> {
+pub fn read(headers: &BorrowedHeaders) -> Vec<Header<'_>> {
     (0..headers.count()).filter_map(|at| header(headers, at)).collect()
 }
 
-fn header(headers: &BorrowedHeaders, at: usize) -> Option<(&[u8], Option<&[u8]>)> {
+fn header(headers: &BorrowedHeaders, at: usize) -> Option<Header<'_>> {
     let (mut name, mut value, mut value_bytes) = (ptr::null(), ptr::null(), 0);
     // SAFETY: the list lives as long as the borrow; the answers are two pointers into it.
     let outcome = unsafe {
         rd_kafka_header_get_all(native(headers), at, &mut name, &mut value, &mut value_bytes)
     };
-    if outcome != NO_ERROR {
-        return None;
-    }
+    checked(outcome).ok()?;
     // SAFETY: a name stands behind its head in one allocation. So says the source of the library
     // that is built in; the test below fails with one of which that is not true.
     let head = unsafe { name.cast::<Head>().wrapping_sub(1).read() };
@@ -49,7 +48,7 @@ fn header(headers: &BorrowedHeaders, at: usize) -> Option<(&[u8], Option<&[u8]>)
 }
 
 /// Headers to send.
-pub fn make(headers: &[(&[u8], Option<&[u8]>)]) -> OwnedHeaders {
+pub fn make(headers: &[Header<'_>]) -> OwnedHeaders {
     let made = OwnedHeaders::new_with_capacity(headers.len());
     for (name, value) in headers {
         let (value, value_bytes) =
@@ -81,7 +80,7 @@ mod tests {
 
     #[test]
     fn names_are_any_bytes() {
-        let headers: [(&[u8], Option<&[u8]>); 6] = [
+        let headers: [Header<'_>; 6] = [
             (b"plain", Some(b"value")),
             (b"\xff\xfe", Some(b"")),
             (b"with\0NUL", Some(b"\0")),

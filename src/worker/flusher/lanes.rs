@@ -394,13 +394,19 @@ mod tests {
         assert_eq!(give(&mut lanes, 1, false), None, "it is gone");
     }
 
-    #[test]
-    fn who_acknowledges_has_a_leader_whatever_was_last_heard() {
+    /// One that lost its leader while it had something, which is returned.
+    fn stuck_without_leader() -> (Lanes, Option<u32>) {
         let mut lanes = lanes(&[0]);
         let given = give(&mut lanes, 1, false);
         lanes.end_request();
         lanes.look_for_stuck(NOW + STUCK_AFTER);
         lanes.know(&[(0, false)], NOW);
+        (lanes, given)
+    }
+
+    #[test]
+    fn who_acknowledges_has_a_leader_whatever_was_last_heard() {
+        let (mut lanes, given) = stuck_without_leader();
         assert!(lanes.lack_leaders());
         lanes.acknowledged(given, NOW);
         assert!(lanes.takes(false) && !lanes.lack_leaders(), "{lanes:?}");
@@ -408,11 +414,7 @@ mod tests {
 
     #[test]
     fn who_lost_what_it_had_without_a_leader_is_asked_for_still() {
-        let mut lanes = lanes(&[0]);
-        let given = give(&mut lanes, 1, false);
-        lanes.end_request();
-        lanes.look_for_stuck(NOW + STUCK_AFTER);
-        lanes.know(&[(0, false)], NOW);
+        let (mut lanes, given) = stuck_without_leader();
         lanes.failed(given);
         assert!(!lanes.takes(false) && lanes.lack_leaders(), "{lanes:?}");
         lanes.know(&led(&[0]), NOW);

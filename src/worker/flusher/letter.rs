@@ -13,12 +13,16 @@ use crate::kafka::producer::Letter;
 use crate::segment::Offset;
 use crate::segment::chunk::RejectBody;
 use crate::segment::encode::{Outgoing, Segment};
+use crate::sys::headers::Header;
+
+/// With this the reason of a letter begins that is no matter of parsing.
+pub const TOO_LARGE: &str = "too large for the output";
 
 /// Said where not even a letter's own facts are taken.
 const REFUSED: &str = "dropped a dead letter that its topic refuses for its size, whatever is left \
                        out of it";
 
-type Headers<'h> = &'h [(&'h [u8], Option<&'h [u8]>)];
+type Headers<'h> = &'h [Header<'h>];
 
 /// What a dead letter is made of.
 struct Dead<'a> {
@@ -63,7 +67,7 @@ pub fn send_too_large(
 ) {
     let offset = message.offsets.first().copied().unwrap_or(Offset(0));
     let mut spans = segment.bodies.iter().flat_map(|body| &body.spans);
-    let reason = format!("too large for the output: a message of {} bytes", message.payload.len());
+    let reason = format!("{TOO_LARGE}: a message of {} bytes", message.payload.len());
     let dead = Dead {
         offset,
         timestamp_ms: None,
@@ -84,7 +88,7 @@ fn send(desk: &mut Desk<'_>, flights: &mut Flights, flight: &mut Flight, dead: &
     };
     let (shard, offset) = (flight.shard.to_string(), dead.offset.to_string());
     let timestamp = dead.timestamp_ms.map_or_else(String::new, |at| at.to_string());
-    let ours: [(&[u8], Option<&[u8]>); 5] = [
+    let ours: [Header<'_>; 5] = [
         (b"spanbufd-reason", Some(dead.reason.as_bytes())),
         (b"spanbufd-topic", Some(config.input_topic.as_bytes())),
         (b"spanbufd-partition", Some(shard.as_bytes())),

@@ -39,6 +39,7 @@ use crate::worker::{Backoff, Berth, LEAVING_SHARE, Repeats};
 use flight::Flights;
 use held::Held;
 use lanes::Lanes;
+pub use letter::TOO_LARGE;
 use round::Round;
 use std::mem::ManuallyDrop;
 use std::time::Duration;

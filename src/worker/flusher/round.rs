@@ -15,6 +15,7 @@ use crate::segment::body;
 use crate::segment::chunk::SpansBody;
 use crate::segment::encode::{self, Encoded, Outgoing, Segment};
 use crate::segment::index::{ChunkRef, DueName, DueSegment};
+use crate::sys::headers::Header;
 use crate::sys::time;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -207,7 +208,7 @@ fn send_message(
     flight: &mut Flight,
     message: &Outgoing,
 ) {
-    let headers: Vec<(&[u8], Option<&[u8]>)> = message
+    let headers: Vec<Header<'_>> = message
         .headers
         .iter()
         .map(|(name, text)| (name.as_bytes(), Some(text.as_bytes())))
