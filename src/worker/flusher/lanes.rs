@@ -10,8 +10,8 @@
 //! A partition whose leader stays away keeps what it was given until `message.timeout.ms`. That it
 //! is stuck shows after a moment; from then on what it has does not count as in flight. While there
 //! is such a one, whoever has acknowledged nothing since is on trial, as is the one itself
-//! afterwards: one of these at a time is given a single message. So the dead ones cannot fill the
-//! client, and stop no other.
+//! afterwards: each of these is given a single message. So the dead ones cannot fill the client,
+//! and stop no other.
 
 use crate::error::Result;
 use crate::kafka::producer::Producer;
@@ -274,27 +274,23 @@ impl Lanes {
         lane.silent_since.is_some() || self.stuck_since.is_some_and(is_unproven)
     }
 
-    /// The next one that has nothing. Of those on trial one at a time is tried: at once where it
-    /// was silent itself, so that its return is noticed, else where there is no other.
+    /// The next one that has nothing. Those that were silent themselves are tried one at a time, at
+    /// once, so that their return is noticed; those that are unproven only where there is no other,
+    /// but all of them, so that the living among them are soon found.
     fn next_idle(&self) -> Option<usize> {
         let count = self.lanes.len();
-        let idle = || {
-            let places = (1..=count).map(|step| (self.last + step) % count);
-            places.filter(|&place| {
+        let idle = |is_meant: &dyn Fn(&Lane) -> bool| {
+            let mut places = (1..=count).map(|step| (self.last + step) % count);
+            places.find(|&place| {
                 let lane = &self.lanes[place];
-                lane.is_led && lane.unacknowledged == 0
+                lane.is_led && lane.unacknowledged == 0 && is_meant(lane)
             })
         };
-        let proven = || idle().find(|&place| !self.is_on_trial(&self.lanes[place]));
-        if self.lanes.iter().any(|lane| self.is_being_tried(lane)) {
-            return proven();
-        }
-        let silent = idle().find(|&place| self.lanes[place].silent_since.is_some());
-        silent.or_else(proven).or_else(|| idle().next())
-    }
-
-    fn is_being_tried(&self, lane: &Lane) -> bool {
-        self.is_on_trial(lane) && lane.unacknowledged > 0 && !lane.is_stuck
+        let is_silent = |lane: &Lane| lane.silent_since.is_some();
+        let is_tried = |lane: &Lane| is_silent(lane) && lane.unacknowledged > 0 && !lane.is_stuck;
+        let silent = if self.lanes.iter().any(is_tried) { None } else { idle(&is_silent) };
+        let proven = || idle(&|lane| !self.is_on_trial(lane));
+        silent.or_else(proven).or_else(|| idle(&|lane| !is_silent(lane)))
     }
 }
 
@@ -437,27 +433,28 @@ mod tests {
         let now = NOW + STUCK_AFTER;
         assert!(lanes.look_for_stuck(now) && !lanes.others_live());
         assert!(lanes.is_stuck(stuck.0, now) && lanes.is_stuck(stuck.1, now));
-        // One is tried, with one message; it is as dead.
-        assert!(lanes.takes(false));
-        let tried = lanes.give(1, false, now);
+        // All others are tried at once, with one message each, and one of them lives.
+        let tried = [(); 3].map(|()| lanes.give(1, false, now));
         assert!(!lanes.takes(false), "{lanes:?}");
-        let now = now + STUCK_AFTER;
-        assert!(lanes.look_for_stuck(now) && lanes.is_stuck(tried, now));
-        // The next one lives, and is given whole requests from then on, beside one that is tried.
-        let living = lanes.give(1, false, now);
-        assert!(!lanes.takes(false), "{lanes:?}");
+        let [living, dead @ ..] = tried;
         lanes.acknowledged(living, now);
         lanes.look_for_stuck(now);
         assert!(lanes.others_live());
-        assert_eq!(lanes.give(1, false, now), living);
-        assert_eq!(lanes.give(1, false, now), living);
-        assert!(lanes.end_request());
-        let last = lanes.give(1, false, now);
-        assert!(last.is_some() && last != living && !lanes.takes(false));
+        // It is given whole requests from then on, beside one that was silent and is tried.
+        let now = now + STUCK_AFTER;
+        [stuck.0, stuck.1].into_iter().for_each(|stuck| lanes.failed(stuck));
+        assert!(lanes.look_for_stuck(now) && dead.iter().all(|dead| lanes.is_stuck(*dead, now)));
+        let again = lanes.give(1, false, now);
+        assert!(again == stuck.0 || again == stuck.1, "{lanes:?}");
+        assert_eq!([(); 2].map(|()| lanes.give(1, false, now)), [living, living]);
+        assert!(lanes.end_request() && !lanes.takes(false), "{lanes:?}");
         // When all have acknowledged, nobody is on trial.
-        for partition in [stuck.0, stuck.1, tried, living, living, last] {
+        for partition in [living, living, again, dead[0], dead[1]] {
             lanes.acknowledged(partition, now);
         }
+        let last = lanes.give(1, false, now);
+        assert!(again != last && (last == stuck.0 || last == stuck.1), "{lanes:?}");
+        lanes.acknowledged(last, now);
         assert!(!lanes.look_for_stuck(now) && lanes.silent_for(Duration::ZERO, now).is_empty());
         assert!(lanes.give(1, false, now).is_some() && lanes.takes(false));
     }
