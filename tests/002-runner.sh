@@ -1,7 +1,7 @@
 #!/bin/sh
 # The runner: what may be chance gets a second try, what is lost gets none; a broker that cannot be
 # had is looked for once; a filter that fits no test is a failure. Each test is alone with its
-# processes and its boards.
+# processes and its boards. A lane without tests of its own helps the others.
 # kafka: none
 . "$(dirname "$0")/lib/common.sh"
 
@@ -51,8 +51,18 @@ expect_status 0 run 103
 [ ! -e "/dev/shm/spanbufd.${TMP##*.}" ] || fail "a test leaves its board behind"
 echo true | one 200-apache apache
 echo true | one 201-apache apache
+echo true | one 202-own own
 expect_status 0 run 20
-ends "0 passed, 0 failed, 2 skipped"
+ends "0 passed, 0 failed, 3 skipped"
 [ "$(wc -l <"$TMP/mvn")" -eq 1 ] || fail "Maven was asked more than once"
+# Three that pass only while all three run.
+for number in 300 301 302; do
+    one $number-meet none <<END
+touch $TMP/met.$number
+for round in \$(seq 100); do [ \$(ls $TMP/met.* | wc -l) -lt 3 ] || exit 0; sleep 0.1; done
+exit 1
+END
+done
+expect_status 0 run meet
 expect_status 1 run nothing-like-it
 ends "0 passed, 1 failed, 0 skipped"

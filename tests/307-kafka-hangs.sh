@@ -1,7 +1,7 @@
 #!/bin/sh
 # Kafka hangs while much is due: what is in flight and all memory stays bounded, nobody is killed or
 # loses the group, and everything is delivered once it is back.
-# kafka: apache
+# kafka: own
 # timeout: 400
 #
 # The outage lasts 25 s, longer than max-unhealthy-seconds; with SPANBUFD_TEST_LONG=1 two minutes,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # With the rights that spanbufd(8) lists, and no more, the daemon does all its work, the making of
 # the offset-map topic and both warnings included; so do audit and redrive.
-# kafka: apache
+# kafka: own
 # timeout: 300
 . "$(dirname "$0")/lib/common.sh"
 

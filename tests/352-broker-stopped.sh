@@ -2,7 +2,7 @@
 # Apache Kafka hangs (SIGSTOP) for longer than every patience: all wait alive, it is said on both
 # sides, and everything is delivered when it goes on. A stop while it hangs, with segments on their
 # way and a floor that is not committed, is in order and in time all the same.
-# kafka: apache
+# kafka: own
 # timeout: 240
 . "$(dirname "$0")/lib/common.sh"
 

@@ -2,7 +2,7 @@
 # Apache Kafka takes rights away from a running daemon: to read the input topic, the group, to write
 # the output topic. Each is said once with what to grant, waited out by everybody alive, said to be
 # over when it is and not before, and loses nothing.
-# kafka: apache
+# kafka: own
 # timeout: 240
 . "$(dirname "$0")/lib/common.sh"
 

@@ -2,12 +2,14 @@
 # Installs what is missing, builds once, runs the cargo tests and the shell tests in order.
 #
 # `sh tests/run.sh [FILTER]`: only shell tests whose name contains FILTER, no cargo tests.
-# They run in three lanes, since most of their time is waiting: one takes those against Apache
-# Kafka, two share all others.
+# They run in three lanes, since most of their time is waiting: one takes those against the Apache
+# Kafka of the run, then those that start their own; two take all others. Whichever has nothing left
+# helps the others, so all end about together.
 # Each shell test runs in its own PID namespace, so that nothing it kills is anyone else's, and with
 # its own /dev/shm, so that whatever boards it leaves go with it.
 # A test's header may say `# timeout: N` (seconds, default 120) and `# kafka: both`: then it runs
-# against librdkafka's mock cluster and against Apache Kafka, or `# kafka: mock`, `# kafka: apache`.
+# against librdkafka's mock cluster and against Apache Kafka, or `# kafka: mock`, `# kafka: apache`,
+# or `# kafka: own`: it starts an Apache Kafka of its own.
 # Where Maven Central cannot be reached, the Apache half is skipped; with CI=true that is a failure
 # unless SPANBUFD_TEST_KAFKA=mock says that it is meant.
 # The last line is exactly `N passed, N failed, N skipped`.
@@ -23,6 +25,7 @@ LOGS=$(mktemp -d "${TMPDIR:-/tmp}/spanbufd-run.XXXXXX")
 touch "$LOGS/counts"
 APACHE_PID=
 APACHE_IS=
+JARS=
 clean_up() {
     # shellcheck disable=SC2086
     [ -z "$OTHER_LANES" ] || kill -TERM $OTHER_LANES 2>/dev/null || true
@@ -144,33 +147,56 @@ kafkas() {
     esac
 }
 
-# Starts the one Apache Kafka of this run, at the first test that needs it. It is tried once: where
-# it cannot be had, all others are spared the wait.
+# The tests that fit the filter, in order.
+chosen() {
+    for test in tests/[0-9][0-9][0-9]-*.sh; do
+        case ${test##*/} in *"$FILTER"*) echo "$test" ;; esac
+    done
+}
+
+wants_apache() {
+    for test in $(chosen); do
+        case $(kafkas "$test") in *apache | own) return 0 ;; esac
+    done
+    return 1
+}
+
+# Apache Kafka's jars are asked for once, before the lanes part: where they cannot be had, all are
+# spared the wait.
+ask_for_apache() {
+    if wants_apache && [ "${SPANBUFD_TEST_KAFKA:-}" != mock ] && fetch_apache; then JARS=there; fi
+}
+
+# Whether there is what a test with this Kafka needs.
+has_kafka() {
+    case $1 in
+        apache) [ -n "$JARS" ] && apache_is_up ;;
+        own) [ -n "$JARS" ] ;;
+    esac
+}
+
+# Starts the one Apache Kafka of this run, at the first test that needs it. It is tried once.
 apache_is_up() {
     if [ -z "$APACHE_IS" ]; then
         APACHE_IS=down
-        if bring_up_apache; then APACHE_IS=up; fi
+        if start_apache "$LOGS/apache"; then APACHE_IS=up; fi
+        export TEST_APACHE="$APACHE"
     fi
     [ "$APACHE_IS" = up ]
-}
-
-bring_up_apache() {
-    [ "${SPANBUFD_TEST_KAFKA:-}" != mock ] || return 1
-    fetch_apache || return 1
-    start_apache "$LOGS/apache" || return 1
-    export TEST_APACHE="$APACHE"
 }
 
 # Whether this lane is the first that wants to run this test with this Kafka.
 claimed() { mkdir "$LOGS/claim.${1##*/}.$2" 2>/dev/null; }
 
-# lane KAFKA…: the tests in order, as far as they ask for one of these and no other lane has them.
+# lane KAFKA[,KAFKA]…: a round for each word: all tests in order, as far as they ask for a Kafka
+# that it names and no other lane has them.
 lane() {
-    for test in tests/[0-9][0-9][0-9]-*.sh; do
-        case ${test##*/} in *"$FILTER"*) ;; *) continue ;; esac
-        for kafka in $(kafkas "$test"); do
-            case " $* " in *" $kafka "*) ;; *) continue ;; esac
-            if claimed "$test" "$kafka"; then run_test "$test" "$kafka"; fi
+    for round in "$@"; do
+        for test in $(chosen); do
+            for kafka in $(kafkas "$test"); do
+                case ",$round," in *",$kafka,"*) ;; *) continue ;; esac
+                if claimed "$test" "$kafka"; then run_test "$test" "$kafka"; fi
+            done
         done
     done
 }
@@ -179,7 +205,7 @@ run_test() {
     if ! can_isolate; then
         echo "skip $1: no PID namespace here (run as root)"
         skipped_one "$1"
-    elif [ "$2" = apache ] && ! apache_is_up; then
+    elif ! has_kafka "$2"; then
         skip_apache "$1"
     else
         shell_test "$1" "$2"
@@ -190,9 +216,8 @@ run_test() {
 skip_apache() {
     why="see $KAFKA_CACHE"
     [ "${SPANBUFD_TEST_KAFKA:-}" != mock ] || why="SPANBUFD_TEST_KAFKA is mock"
-    [ -n "${SAID:-}" ] ||
+    mkdir "$LOGS/said" 2>/dev/null &&
         echo "!!! NO APACHE KAFKA: HALF OF THE KAFKA TESTS IS SKIPPED !!! ($why)"
-    SAID=1
     if [ "${SPANBUFD_TEST_KAFKA:-}" = mock ]; then
         count skipped
     else
@@ -203,11 +228,12 @@ skip_apache() {
 install_needs
 cargo build --bins --examples
 [ -n "$FILTER" ] || cargo_tests
-lane mock none &
+ask_for_apache
+lane mock,none own &
 OTHER_LANES=$!
-lane mock none &
+lane mock,none own &
 OTHER_LANES="$OTHER_LANES $!"
-lane apache
+lane apache own mock,none
 # A lane that ended early has not run its tests: that ends the run.
 for pid in $OTHER_LANES; do wait "$pid"; done
 OTHER_LANES=

@@ -1,4 +1,4 @@
-# Kafka for tests: the mock cluster or Apache Kafka, by $TEST_KAFKA (mock, apache).
+# Kafka for tests: the mock cluster or Apache Kafka, by $TEST_KAFKA (mock, apache, own).
 #
 # The mock belongs to the test that starts it. Apache Kafka takes seconds to start, so run.sh
 # starts one for all tests of a run ($TEST_APACHE is its address); topics are named after the
@@ -16,12 +16,12 @@ start_kafka() {
     IN=in-$ID OUT=out-$ID DEAD=dead-$ID
     case $TEST_KAFKA in
         mock) start_mock "$IN:${1:-4}" "$OUT:2" "$DEAD:1" ;;
-        apache)
+        apache | own)
             BOOTSTRAP=${TEST_APACHE:?run.sh starts it}
             "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" "${1:-4}"
             "$TESTKIT" create-topic "$BOOTSTRAP" "$OUT" 2
             "$TESTKIT" create-topic "$BOOTSTRAP" "$DEAD" 1 ;;
-        *) fail "TEST_KAFKA is $TEST_KAFKA, neither mock nor apache" ;;
+        *) fail "TEST_KAFKA is $TEST_KAFKA: mock, apache or own" ;;
     esac
 }
 
