@@ -280,7 +280,7 @@ fn rejects_come_back_whole_and_wait_in_a_line_without_a_deadline() {
     assert_eq!(batch::parse_body(&made.header.chunks[0], &raw), Ok(Body::Reject(reject(5))));
     // No clock decides, nobody misses a deadline, and room is made with segments.
     assert!(index.due(LATER, 9, u64::MAX).is_empty() && index.next_due().is_none());
-    assert!(index.oldest(9, u64::MAX, Reason::Pressure).is_empty());
+    assert!(index.oldest(9, u64::MAX).is_empty());
     assert_eq!((index.open_segments(), index.open_spans()), (3, 3));
     let ordinals = |letters: &[DueSegment]| -> Vec<u32> {
         letters.iter().map(|one| one.chunks[0].ordinal).collect()
@@ -432,12 +432,12 @@ fn the_oldest_are_taken_before_their_time_and_come_back_due() {
     let made = packed(&spans, 0, None);
     let mut index = Index::new(LIMITS, Offset(0), None);
     index.follow(&made.header, made.header_bytes).unwrap();
-    let mut early = index.oldest(1, u64::MAX, Reason::Pressure);
+    let mut early = index.oldest(1, u64::MAX);
     assert_eq!(early[0].segment.unwrap().id, IdKey(1));
     assert_eq!((index.open_segments(), index.floor()), (2, Offset(0)));
     // By bytes one segment at least, and no second one beyond the bound.
     index.give_back(early.remove(0));
-    let early = index.oldest(9, 1, Reason::Pressure);
+    let early = index.oldest(9, 1);
     assert_eq!(early.len(), 1);
     early.into_iter().for_each(|due| index.give_back(due));
     assert_eq!(index.due(EventMs(0), 9, u64::MAX).len(), 1);

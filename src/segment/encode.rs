@@ -256,7 +256,6 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::Age => "age",
         Reason::Size => "size",
         Reason::Pressure => "pressure",
-        Reason::Drain => "drain",
     }
 }
 

@@ -52,8 +52,6 @@ pub enum Reason {
     Size,
     /// Flushed early to make room.
     Pressure,
-    /// Flushed because the operator asked for it.
-    Drain,
 }
 
 /// A chunk as the index hands it out: who it is and where its bytes lie.
@@ -261,15 +259,10 @@ impl Index {
         taken.into_iter().map(|letters| self.hand_out(letters)).collect()
     }
 
-    /// Takes out the oldest open segments whatever their deadline (reason `Pressure`/`Drain`), at
-    /// most `max_segments`, and at most about `max_bytes` (one segment at least).
-    pub fn oldest(
-        &mut self,
-        max_segments: usize,
-        max_bytes: u64,
-        reason: Reason,
-    ) -> Vec<DueSegment> {
-        let taken = self.sets.take_oldest(max_segments, max_bytes, reason);
+    /// Takes out the oldest open segments whatever their deadline, to make room: at most
+    /// `max_segments`, and at most about `max_bytes` (one segment at least).
+    pub fn oldest(&mut self, max_segments: usize, max_bytes: u64) -> Vec<DueSegment> {
+        let taken = self.sets.take_oldest(max_segments, max_bytes);
         taken.into_iter().map(|set| self.hand_out(set)).collect()
     }
 

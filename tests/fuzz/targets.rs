@@ -62,7 +62,7 @@ fn through(span: &Span<'_>) -> Vec<u8> {
         shard: ShardId(0),
         id: IdKey::of(&span.attach),
         has_root: span.is_segment_span,
-        reason: Reason::Drain,
+        reason: Reason::Age,
         bodies: vec![body],
     };
     let mut encoded = encode::encode(&segment, usize::MAX);
@@ -126,7 +126,7 @@ fn read_batch(data: &[u8]) {
         index.restored();
     }
     let due = index.due(EventMs(i64::MAX), 100, u64::MAX);
-    let oldest = index.oldest(100, u64::MAX, Reason::Pressure);
+    let oldest = index.oldest(100, u64::MAX);
     let letters = index.letters(100, u64::MAX);
     let _ = (index.floor(), index.next_due(), index.bytes(), index.sparse(1 << 20, 100));
     for one in due.into_iter().chain(oldest).chain(letters) {

@@ -7,7 +7,7 @@
 use spanbufd::segment::batch::{self, CarriedChunk, Compression, Place};
 use spanbufd::segment::body;
 use spanbufd::segment::chunk::Draft;
-use spanbufd::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks, Reason};
+use spanbufd::segment::index::{BatchMarks, ChunkRef, DueSegment, Index, Limits, Marks};
 use spanbufd::segment::offset_map::OffsetMap;
 use spanbufd::segment::span::{Validate, parse};
 use spanbufd::segment::{BatchId, EventMs, Offset, ShardId};
@@ -420,7 +420,7 @@ impl World {
 
     fn fetch(&mut self, flusher: &mut Flusher, lost: bool) -> bool {
         flusher.next = Next::Produce;
-        for due in flusher.index.oldest(1, u64::MAX, Reason::Pressure) {
+        for due in flusher.index.oldest(1, u64::MAX) {
             match self.offsets(&due) {
                 Some(_) if lost => flusher.index.give_back(due),
                 Some(offsets) => flusher.flight.push((due, offsets)),

@@ -329,12 +329,7 @@ impl Sets {
         taken
     }
 
-    pub fn take_oldest(
-        &mut self,
-        max_segments: usize,
-        max_bytes: u64,
-        reason: Reason,
-    ) -> Vec<Taken> {
+    pub fn take_oldest(&mut self, max_segments: usize, max_bytes: u64) -> Vec<Taken> {
         let open = self.sets.iter().enumerate();
         let mut open: Vec<(EventMs, u64, u32)> = open
             .filter_map(|(number, set)| {
@@ -356,7 +351,7 @@ impl Sets {
                 break;
             }
             let due_ms = set.deadline(&self.limits).0;
-            taken.extend(self.take(number, reason, due_ms));
+            taken.extend(self.take(number, Reason::Pressure, due_ms));
         }
         taken
     }
@@ -386,7 +381,7 @@ impl Sets {
             set.spans = due.spans;
             set.bytes = due.bytes;
             // Due at once, also when it was taken before its time.
-            let early = matches!(due.reason, Reason::Pressure | Reason::Drain);
+            let early = due.reason == Reason::Pressure;
             let due_ms = if early { due.due_ms.min(first_ms) } else { due.due_ms };
             let (name, reason) = (due.segment, due.reason);
             set.sealed = Some(Box::new(Sealed { name, reason, due_ms }));
@@ -412,7 +407,8 @@ impl Sets {
             let Some(set) = self.sets[number as usize].as_mut() else { continue };
             set.chunks.retain(|chunk| !gone.contains(chunk));
             if set.chunks.is_empty() {
-                self.take(number, Reason::Drain, EventMs(0));
+                // Its ids leave the map with it; for what reason, nobody sees.
+                self.take(number, Reason::Age, EventMs(0));
             }
         }
     }

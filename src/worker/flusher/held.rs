@@ -17,7 +17,7 @@ use super::{Desk, Room, clock};
 use crate::board::words::ShardWord;
 use crate::error::{Error, Result};
 use crate::segment::batch::Header;
-use crate::segment::index::{ChunkRef, DueSegment, Index, Reason};
+use crate::segment::index::{ChunkRef, DueSegment, Index};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, EventMs, Offset, ShardId};
 use crate::store::books::Settled;
@@ -447,9 +447,7 @@ impl Held {
     pub fn oldest(&mut self, desk: &Desk<'_>, room: Room) -> Vec<DueSegment> {
         let count = desk.config.max_flush_segments as usize;
         match &mut self.owned {
-            Some(owned) if self.leaving.is_none() => {
-                owned.index.oldest(count, room.bytes, Reason::Pressure)
-            }
+            Some(owned) if self.leaving.is_none() => owned.index.oldest(count, room.bytes),
             _ => Vec::new(),
         }
     }
