@@ -21,7 +21,7 @@ use crate::segment::chunk::ChunkKind;
 use batches::Batches;
 pub use batches::Sparse;
 use letters::Letters;
-use sets::{Arrival, Sets};
+use sets::{Arrival, Sets, Taken};
 
 /// The limits that decide when a segment is due. All in ms of event time, or bytes.
 #[derive(Clone, Copy, Debug)]
@@ -266,20 +266,12 @@ impl Index {
         taken.into_iter().map(|set| self.hand_out(set)).collect()
     }
 
-    fn hand_out(&mut self, taken: sets::Taken) -> DueSegment {
-        let mut chunks = taken.chunks;
+    fn hand_out(&mut self, taken: Taken) -> DueSegment {
+        let Taken { due, mut chunks } = taken;
         chunks.sort_by_key(|&id| self.batches.first(id));
         chunks.iter().for_each(|&id| self.batches.set_in_flight(id, true));
-        DueSegment {
-            segment: taken.name,
-            reason: taken.reason,
-            due_ms: taken.due_ms,
-            letters_below: taken.letters_below,
-            delivered_below: taken.delivered_below,
-            spans: taken.spans,
-            bytes: taken.bytes,
-            chunks: chunks.iter().filter_map(|&id| self.batches.chunk_ref(id)).collect(),
-        }
+        let chunks = chunks.iter().filter_map(|&id| self.batches.chunk_ref(id)).collect();
+        DueSegment { chunks, ..due }
     }
 
     /// What was taken out could not be delivered: a segment is due again at once, dead letters
@@ -288,11 +280,11 @@ impl Index {
         let chunks: Vec<u32> = due.chunks.iter().filter_map(|at| self.batches.find(at)).collect();
         chunks.iter().for_each(|&id| self.batches.set_in_flight(id, false));
         let Some(&first) = chunks.first() else { return };
-        if due.letters_below.is_some() {
-            return self.letters.put_back(&due, chunks);
+        let back = Taken { due: DueSegment { chunks: Vec::new(), ..due }, chunks };
+        if back.due.letters_below.is_some() {
+            return self.letters.put(back);
         }
-        let first_ms = self.batches.first_ms(first);
-        self.sets.put_back(&due, chunks, first_ms);
+        self.sets.put_back(back, self.batches.first_ms(first));
     }
 
     /// These chunks are done with (P8: delivered, known duplicates, or dropped by policy):

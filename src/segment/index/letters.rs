@@ -22,35 +22,23 @@ pub struct Letters {
 impl Letters {
     /// Takes in a reject: one chunk of one message.
     pub fn arrive(&mut self, reject: &Arrival) {
-        self.put(Taken {
-            name: None,
+        let due = DueSegment {
+            segment: None,
             reason: Reason::IdleWithoutRoot,
             due_ms: reject.at,
             letters_below: Some(usize::MAX),
             delivered_below: None,
             spans: 1,
             bytes: reject.bytes,
-            chunks: vec![reject.chunk],
-        });
+            chunks: Vec::new(),
+        };
+        self.put(Taken { due, chunks: vec![reject.chunk] });
     }
 
-    /// They come back from flight.
-    pub fn put_back(&mut self, due: &DueSegment, chunks: Vec<u32>) {
-        self.put(Taken {
-            name: due.segment,
-            reason: due.reason,
-            due_ms: due.due_ms,
-            letters_below: due.letters_below,
-            delivered_below: due.delivered_below,
-            spans: due.spans,
-            bytes: due.bytes,
-            chunks,
-        });
-    }
-
-    fn put(&mut self, letters: Taken) {
-        self.spans += u64::from(letters.spans);
-        self.raw_bytes += letters.bytes;
+    /// New ones, or such as come back from flight.
+    pub fn put(&mut self, letters: Taken) {
+        self.spans += u64::from(letters.due.spans);
+        self.raw_bytes += letters.due.bytes;
         self.waiting.push_back(letters);
     }
 
@@ -60,12 +48,12 @@ impl Letters {
         while taken.len() < count
             && let Some(first) = self.waiting.front()
         {
-            bytes += first.bytes;
+            bytes += first.due.bytes;
             if bytes > max_bytes && !taken.is_empty() {
                 break;
             }
-            self.spans -= u64::from(first.spans);
-            self.raw_bytes -= first.bytes;
+            self.spans -= u64::from(first.due.spans);
+            self.raw_bytes -= first.due.bytes;
             taken.extend(self.waiting.pop_front());
         }
         taken
@@ -80,8 +68,8 @@ impl Letters {
         for letters in &mut self.waiting {
             letters.chunks.retain(|chunk| {
                 let Some((spans, bytes)) = gone.get(chunk) else { return true };
-                letters.spans -= spans;
-                letters.bytes -= bytes;
+                letters.due.spans -= spans;
+                letters.due.bytes -= bytes;
                 self.spans -= u64::from(*spans);
                 self.raw_bytes -= bytes;
                 false

@@ -38,15 +38,9 @@ pub struct Arrival {
     pub at: EventMs,
 }
 
-/// A set on its way out.
+/// What is due, on its way out: its chunks are numbers still.
 pub struct Taken {
-    pub name: Option<DueName>,
-    pub reason: Reason,
-    pub due_ms: EventMs,
-    pub letters_below: Option<usize>,
-    pub delivered_below: Option<usize>,
-    pub spans: u32,
-    pub bytes: u64,
+    pub due: DueSegment,
     pub chunks: Vec<u32>,
 }
 
@@ -362,14 +356,22 @@ impl Sets {
         self.free.push(number);
         set.chunks.iter().for_each(|&chunk| self.set_of[chunk as usize] = NONE);
         self.spans -= u64::from(set.spans);
-        let name = set.sealed.and_then(|sealed| sealed.name);
-        let (spans, bytes, chunks) = (set.spans, set.bytes, set.chunks);
-        let (letters_below, delivered_below) = (None, None);
-        Some(Taken { name, reason, due_ms, letters_below, delivered_below, spans, bytes, chunks })
+        let due = DueSegment {
+            segment: set.sealed.and_then(|sealed| sealed.name),
+            reason,
+            due_ms,
+            letters_below: None,
+            delivered_below: None,
+            spans: set.spans,
+            bytes: set.bytes,
+            chunks: Vec::new(),
+        };
+        Some(Taken { due, chunks: set.chunks })
     }
 
     /// A segment comes back from flight: sealed as it was, due as it was.
-    pub fn put_back(&mut self, due: &DueSegment, chunks: Vec<u32>, first_ms: EventMs) {
+    pub fn put_back(&mut self, back: Taken, first_ms: EventMs) {
+        let Taken { due, chunks } = back;
         let trace = due.segment.map_or(TraceKey { project: 0, trace: 0 }, |name| name.trace);
         let number = self.new_set(trace, first_ms);
         for &chunk in &chunks {
