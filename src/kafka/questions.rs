@@ -44,17 +44,25 @@ impl Consumer {
 
     /// The partitions that the topic has; an error where it is missing. Asking does not make it.
     pub fn partitions(&self, wait: Duration) -> Result<Vec<ShardId>> {
-        let doing = "ask for the partitions of";
-        let metadata = self
-            .inner
-            .fetch_metadata(Some(&self.topic), wait)
-            .map_err(|why| self.error(doing, why))?;
-        let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        let shards: Vec<ShardId> = found.map(|found| ShardId(found.id() as u32)).collect();
-        match shards.is_empty() {
+        let found = self.by_leader("ask for the partitions of", wait)?;
+        match found.is_empty() {
             true => Err(Error::temporary(format!("topic {} is not there", self.topic))),
-            false => Ok(shards),
+            false => Ok(found.into_iter().map(|(shard, _)| shard).collect()),
         }
+    }
+
+    /// The broker that leads each partition of the topic; those without one are left out.
+    pub fn leaders(&self, wait: Duration) -> Result<BTreeMap<ShardId, i32>> {
+        let found = self.by_leader("ask for the leaders of", wait)?;
+        Ok(found.into_iter().filter(|(_, leader)| *leader >= 0).collect())
+    }
+
+    /// Each partition of the topic with the broker that leads it, below 0 where none does.
+    fn by_leader(&self, doing: &str, wait: Duration) -> Result<Vec<(ShardId, i32)>> {
+        let metadata = self.inner.fetch_metadata(Some(&self.topic), wait);
+        let metadata = metadata.map_err(|why| self.error(doing, why))?;
+        let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(found.map(|found| (ShardId(found.id() as u32), found.leader())).collect())
     }
 
     /// Where `start-from` points to in a shard that the group begins with.
@@ -82,17 +90,6 @@ impl Consumer {
             Place::Offset(offset) => Ok(Offset(offset)),
             _ => Ok(end),
         }
-    }
-
-    /// The broker that leads each partition of the topic; those without one are left out.
-    pub fn leaders(&self, wait: Duration) -> Result<BTreeMap<ShardId, i32>> {
-        let metadata = self
-            .inner
-            .fetch_metadata(Some(&self.topic), wait)
-            .map_err(|why| self.error("ask for the leaders of", why))?;
-        let found = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        let led = found.filter(|partition| partition.leader() >= 0);
-        Ok(led.map(|found| (ShardId(found.id() as u32), found.leader())).collect())
     }
 
     /// Asks for the next offsets of these shards' partitions and does not wait: the answer comes
