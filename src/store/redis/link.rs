@@ -11,9 +11,9 @@ use super::parse;
 use crate::config::{Config, secret};
 use crate::error::{Error, Result};
 use crate::sys::{process, time};
-use lookup::{LOOK_UP, Lookup};
+use lookup::Lookup;
 use redis::{Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, Value};
-use socket::Socket;
+use socket::{Socket, Unopened};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -154,7 +154,11 @@ impl Link {
                 self.connections += 1;
                 Ok(())
             }
-            Err(why) => Err(self.failed(CONNECT, &why)),
+            Err(Unopened::Failed(why)) => Err(self.failed(CONNECT, &why)),
+            Err(Unopened::Lost(why)) => {
+                let remedy = "check the host in redis-url, and the name servers (resolv.conf(5))";
+                Err(self.unreached(&why, remedy))
+            }
         }
     }
 
@@ -215,19 +219,18 @@ impl Link {
             }
             _ if denied => "; check redis-password-file and the ACL",
             Some(code) => parse::remedy(code),
-            None if doing == CONNECT => return self.unreached(why),
+            // One client too many is cut off without a word.
+            None if doing == CONNECT => {
+                return self
+                    .unreached(why, "see that it runs, and that its maxclients is not reached");
+            }
             None => "; we go on trying",
         };
         Error::temporary(format!("cannot {doing} {address}: {why}{remedy}"))
     }
 
-    fn unreached(&self, why: &redis::RedisError) -> Error {
-        // One client too many is cut off without a word.
-        let remedy = process::out_of_files().unwrap_or(if why.to_string().contains(LOOK_UP) {
-            "check the host in redis-url, and the name servers (resolv.conf(5))"
-        } else {
-            "see that it runs, and that its maxclients is not reached"
-        });
+    fn unreached(&self, why: &dyn std::fmt::Display, remedy: &str) -> Error {
+        let remedy = process::out_of_files().unwrap_or(remedy);
         Error::temporary(format!("cannot {CONNECT} {}: {why}; {remedy}", self.address))
     }
 }

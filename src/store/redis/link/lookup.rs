@@ -10,9 +10,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// What stands in front of the reason when a host cannot be found.
-pub const LOOK_UP: &str = "cannot look up";
-
 /// An answer that nobody has taken for so long does not count: the host may be elsewhere by now.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
@@ -33,7 +30,7 @@ impl Lookup {
             Some(under_way) => under_way,
             None => ask(host, port)?,
         };
-        let failed = |why: &str| io::Error::other(format!("{LOOK_UP} {host}: {why}"));
+        let failed = |why: &str| io::Error::other(format!("cannot look up {host}: {why}"));
         match answer.recv_timeout(wait) {
             Ok((at, _)) if time::monotonic().saturating_sub(at) > FRESH_FOR => {
                 self.addresses(host, port, wait)

@@ -5,7 +5,9 @@
 
 use super::lookup::Lookup;
 use crate::sys::{connect, time};
-use redis::{Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisResult, Value, cmd};
+use redis::{
+    Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisError, RedisResult, Value, cmd,
+};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -14,6 +16,19 @@ use std::time::Duration;
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// Why there is no connection.
+pub enum Unopened {
+    /// Nobody knows where the host is.
+    Lost(io::Error),
+    Failed(RedisError),
+}
+
+impl<E: Into<RedisError>> From<E> for Unopened {
+    fn from(why: E) -> Unopened {
+        Unopened::Failed(why.into())
+    }
 }
 
 pub struct Socket {
@@ -27,7 +42,7 @@ impl Socket {
         info: &ConnectionInfo,
         lookup: &mut Lookup,
         deadline: Duration,
-    ) -> RedisResult<Socket> {
+    ) -> Result<Socket, Unopened> {
         let stream = Stream::open(info.addr(), lookup, deadline)?;
         let mut socket = Socket { stream, parser: Parser::new() };
         let settings = info.redis_settings();
@@ -37,7 +52,7 @@ impl Socket {
             if let Value::ServerError(why) = socket.ask(auth.arg(password), deadline)? {
                 let why = why.details().unwrap_or(why.code()).to_owned();
                 let what = "Password authentication failed";
-                return Err((ErrorKind::AuthenticationFailed, what, why).into());
+                return Err(RedisError::from((ErrorKind::AuthenticationFailed, what, why)).into());
             }
         }
         if settings.db() != 0
@@ -69,14 +84,14 @@ impl Stream {
         address: &ConnectionAddr,
         lookup: &mut Lookup,
         deadline: Duration,
-    ) -> io::Result<Stream> {
+    ) -> Result<Stream, Unopened> {
         match address {
-            ConnectionAddr::Unix(path) => connect::unix(path, left(deadline)?).map(Stream::Unix),
+            ConnectionAddr::Unix(path) => Ok(Stream::Unix(connect::unix(path, left(deadline)?)?)),
             ConnectionAddr::Tcp(host, port) => {
-                let addresses = lookup.addresses(host, *port, left(deadline)?)?;
-                tcp(&addresses, deadline).map(Stream::Tcp)
+                let found = lookup.addresses(host, *port, left(deadline)?);
+                Ok(Stream::Tcp(tcp(&found.map_err(Unopened::Lost)?, deadline)?))
             }
-            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not supported")),
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not supported").into()),
         }
     }
 }
