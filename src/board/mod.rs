@@ -21,7 +21,8 @@ use crate::sys::shm::SharedWords;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use words::{
-    DaemonState, DaemonWord, Kind, LATENESS_BOUNDS_MS, OwnershipWord, Paused, ShardWord, WorkerWord,
+    DaemonState, DaemonWord, LATENESS_BOUNDS_MS, OwnershipWord, Paused, ShardWord, WorkerKind,
+    WorkerWord,
 };
 
 /// The board as this process sees it: the shared words, or a copy of them.
@@ -81,15 +82,15 @@ impl Board {
     }
 
     pub fn ingest(&self, number: usize) -> WorkerSlot<'_> {
-        self.worker(Kind::Ingest, number)
+        self.worker(WorkerKind::Ingest, number)
     }
 
     pub fn flusher(&self, number: usize) -> WorkerSlot<'_> {
-        self.worker(Kind::Flusher, number)
+        self.worker(WorkerKind::Flusher, number)
     }
 
     /// The slot of a worker. The number must be below the count of its kind.
-    pub fn worker(&self, kind: Kind, number: usize) -> WorkerSlot<'_> {
+    pub fn worker(&self, kind: WorkerKind, number: usize) -> WorkerSlot<'_> {
         WorkerSlot(&self.words[self.shape.worker(kind, number)])
     }
 

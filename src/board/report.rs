@@ -13,8 +13,8 @@ pub use prometheus::{prometheus, status_of};
 pub use text::text;
 
 use super::words::{
-    DaemonState, DaemonWord, Kind, LATENESS_BOUNDS_MS, Paused, ShardWord, WaitingFor, WorkerState,
-    WorkerWord,
+    DaemonState, DaemonWord, LATENESS_BOUNDS_MS, Paused, ShardWord, WaitingFor, WorkerKind,
+    WorkerState, WorkerWord,
 };
 use super::{Board, ShardId, ShardSlot, WorkerSlot};
 use crate::sys::process::Ended;
@@ -80,7 +80,7 @@ pub fn flaws(board: &Board, now: Duration) -> Vec<String> {
 
 /// One worker that has a process, or had one.
 struct Worker<'b> {
-    kind: Kind,
+    kind: WorkerKind,
     number: usize,
     slot: WorkerSlot<'b>,
 }
@@ -274,8 +274,8 @@ pub fn percentile(counts: &[u64; LATENESS_BOUNDS_MS.len()], percent: u64) -> Opt
 }
 
 fn workers(board: &Board) -> impl Iterator<Item = Worker<'_>> {
-    let ingests = (0..board.ingests()).map(|number| (Kind::Ingest, number));
-    let flushers = (0..board.flushers()).map(|number| (Kind::Flusher, number));
+    let ingests = (0..board.ingests()).map(|number| (WorkerKind::Ingest, number));
+    let flushers = (0..board.flushers()).map(|number| (WorkerKind::Flusher, number));
     ingests
         .chain(flushers)
         .map(|(kind, number)| Worker { kind, number, slot: board.worker(kind, number) })

@@ -5,7 +5,7 @@
 //! each other's words wrongly have different versions.
 
 use super::words::{
-    DaemonWord, Kind, LATENESS_BOUNDS_MS, OwnershipWord, ShardWord, Word, WorkerWord,
+    DaemonWord, LATENESS_BOUNDS_MS, OwnershipWord, ShardWord, Word, WorkerKind, WorkerWord,
 };
 use std::ops::Range;
 
@@ -64,10 +64,10 @@ impl Shape {
         HEADER..HEADER + DAEMON
     }
 
-    pub fn worker(&self, kind: Kind, number: usize) -> Range<usize> {
+    pub fn worker(&self, kind: WorkerKind, number: usize) -> Range<usize> {
         let (before, count) = match kind {
-            Kind::Ingest => (0, self.ingests),
-            Kind::Flusher => (self.ingests, self.flushers),
+            WorkerKind::Ingest => (0, self.ingests),
+            WorkerKind::Flusher => (self.ingests, self.flushers),
         };
         assert!(number < count, "{} has no slot", kind.label(number));
         let start = HEADER + DAEMON + (before + number) * WORKER;

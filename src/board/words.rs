@@ -185,16 +185,16 @@ words! {
 
 /// What a worker does; the number stands in `WorkerWord::Kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum WorkerKind {
     Ingest = 1,
     Flusher = 2,
 }
 
-impl Kind {
+impl WorkerKind {
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Ingest => "ingest",
-            Kind::Flusher => "flusher",
+            WorkerKind::Ingest => "ingest",
+            WorkerKind::Flusher => "flusher",
         }
     }
 

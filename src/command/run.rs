@@ -5,7 +5,7 @@
 
 use super::last_lines::LastLines;
 use super::{Spec, check, load, log as logging, perform, version};
-use crate::board::words::Kind;
+use crate::board::words::WorkerKind;
 use crate::board::{self, Shape};
 use crate::config::{self, Accepts, Config, Flushers, Loaded, Reloaded};
 use crate::error::Result;
@@ -177,15 +177,21 @@ fn limits(config: &Config) -> Limits {
 /// Flushers first: ingest reads a shard only when a flusher holds it.
 fn roster(current: &Rc<Current>, shape: Shape) -> Result<Vec<Duty>> {
     let last_lines = LastLines::of(shape.flushers + shape.ingests)?;
-    let flushers = (0..shape.flushers).map(|n| (Kind::Flusher, n, flusher::main as Main));
-    let ingests = (0..shape.ingests).map(|n| (Kind::Ingest, n, ingest::main as Main));
-    let of = |((kind, n, main), last): ((Kind, usize, Main), LastLines)| {
+    let flushers = (0..shape.flushers).map(|n| (WorkerKind::Flusher, n, flusher::main as Main));
+    let ingests = (0..shape.ingests).map(|n| (WorkerKind::Ingest, n, ingest::main as Main));
+    let of = |((kind, n, main), last): ((WorkerKind, usize, Main), LastLines)| {
         duty(kind, n, main, current, last)
     };
     Ok(flushers.chain(ingests).zip(last_lines).map(of).collect())
 }
 
-fn duty(kind: Kind, number: usize, main: Main, current: &Rc<Current>, last: LastLines) -> Duty {
+fn duty(
+    kind: WorkerKind,
+    number: usize,
+    main: Main,
+    current: &Rc<Current>,
+    last: LastLines,
+) -> Duty {
     let current = Rc::clone(current);
     let of_the_dead = last.clone();
     Duty {

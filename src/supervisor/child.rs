@@ -270,7 +270,7 @@ impl Child {
 
     /// The shards that this worker holds.
     fn holds<'b>(&self, board: &'b Board) -> impl Iterator<Item = u32> + use<'b> {
-        let flusher = self.duty.kind == crate::board::words::Kind::Flusher;
+        let flusher = self.duty.kind == crate::board::words::WorkerKind::Flusher;
         let number = self.duty.number;
         (0..board.max_shards()).filter(move |shard| {
             flusher && board.shard(ShardId(*shard)).and_then(|slot| slot.holder()) == Some(number)

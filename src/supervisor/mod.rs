@@ -15,8 +15,8 @@ pub mod systemd;
 
 use crate::board::Board;
 use crate::board::report;
-use crate::board::words::{DaemonState, DaemonWord, Kind, WaitingFor, WorkerWord};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::board::words::{DaemonState, DaemonWord, WaitingFor, WorkerKind, WorkerWord};
+use crate::error::{Error, Kind, Result};
 use crate::sys::oom::OomKills;
 use crate::sys::process::{self, Ended, Pid};
 use crate::sys::signal::{self, Arrived, Wake};
@@ -36,15 +36,15 @@ const TICK: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(1);
 
 /// Exit statuses: gave up, and "will not work as configured".
-const GAVE_UP: i32 = ErrorKind::Software as i32;
-const MISCONFIGURED: i32 = ErrorKind::Config as i32;
+const GAVE_UP: i32 = Kind::Software as i32;
+const MISCONFIGURED: i32 = Kind::Config as i32;
 
 /// A worker's whole life: what it answers is its exit status.
 pub type Main = Box<dyn Fn(&Board, usize) -> i32>;
 
 /// What one worker process is to do. `main` runs in the child, on the board, with its number.
 pub struct Duty {
-    pub kind: Kind,
+    pub kind: WorkerKind,
     pub number: usize,
     pub main: Main,
     /// Asked by the parent when the child is dead: what it logged last, for its obituary.
@@ -231,10 +231,10 @@ impl<'b> Supervisor<'b> {
 
     /// Says which flusher is to hold which shard, and which flushers are wanted at all.
     fn assign(&mut self, now: Duration) {
-        let flushers = self.children.iter().filter(|c| c.duty.kind == Kind::Flusher).count();
+        let flushers = self.children.iter().filter(|c| c.duty.kind == WorkerKind::Flusher).count();
         let size = self.shards.assign(self.board, self.pool, flushers, now);
         for child in &mut self.children {
-            child.wanted = child.duty.kind != Kind::Flusher || child.duty.number < size;
+            child.wanted = child.duty.kind != WorkerKind::Flusher || child.duty.number < size;
         }
     }
 

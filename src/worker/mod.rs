@@ -14,10 +14,10 @@ pub use alone::Alone;
 pub use backoff::{Backoff, phase};
 pub use repeats::Repeats;
 
-use crate::board::words::{DaemonWord, Kind, WaitingFor, WorkerWord};
+use crate::board::words::{DaemonWord, WaitingFor, WorkerKind, WorkerWord};
 use crate::board::{Board, WorkerSlot};
 use crate::config::Config;
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::redis::RedisStore;
 use crate::sys::{memory, process, signal, time};
 use std::time::Duration;
@@ -36,7 +36,7 @@ const OOM_SCORE: i32 = 500;
 /// What a worker's main function is handed after its birth.
 pub struct Berth<'a> {
     pub board: &'a Board,
-    pub kind: Kind,
+    pub kind: WorkerKind,
     /// Number among the workers of its kind: `flusher/3` has 3.
     pub number: usize,
     /// Whether all workers had run with this configuration before this one was born.
@@ -44,7 +44,7 @@ pub struct Berth<'a> {
 }
 
 impl<'a> Berth<'a> {
-    pub fn new(board: &'a Board, kind: Kind, number: usize) -> Berth<'a> {
+    pub fn new(board: &'a Board, kind: WorkerKind, number: usize) -> Berth<'a> {
         Berth { board, kind, number, is_proven: false }
     }
 
@@ -117,7 +117,7 @@ impl<'a> Berth<'a> {
 /// The order counts: nothing of the parent's may be used after this, and SIGTERM must reach
 /// this process before it opens anything. Death with the parent was arranged at the fork.
 pub fn birth(
-    kind: Kind,
+    kind: WorkerKind,
     number: usize,
     board: &Board,
     is_proven: bool,
@@ -126,11 +126,11 @@ pub fn birth(
     let name = kind.label(number);
     if let Err(why) = signal::listen_as_worker() {
         log::error!("{name} cannot listen to signals: {why}");
-        return ErrorKind::Temporary as i32;
+        return Kind::Temporary as i32;
     }
     if let Err(why) = process::close_inherited() {
         log::error!("{name} cannot close what it inherited: {why}");
-        return ErrorKind::Temporary as i32;
+        return Kind::Temporary as i32;
     }
     process::unset(&process::SYSTEMD_VARIABLES);
     process::set_name(&name);
@@ -154,7 +154,7 @@ pub fn exit_status(result: Result<()>) -> i32 {
         Err(error) => {
             log::error!("{error}");
             match error.kind() {
-                ErrorKind::Usage => ErrorKind::Config as i32,
+                Kind::Usage => Kind::Config as i32,
                 kind => kind as i32,
             }
         }
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_worker_has_until_it_is_killed_whoever_asked_it() {
         let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 1 });
-        let berth = Berth::new(&board, Kind::Ingest, 0);
+        let berth = Berth::new(&board, WorkerKind::Ingest, 0);
         let seconds = Duration::from_secs;
         let config = Config {
             shutdown_timeout: seconds(30),
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn the_configuration_is_to_blame_only_where_the_loop_has_not_turned() {
         let board = Board::private(Shape { ingests: 0, flushers: 1, max_shards: 1 });
-        let berth = Berth::new(&board, Kind::Flusher, 0);
+        let berth = Berth::new(&board, WorkerKind::Flusher, 0);
         let ends = |berth: &Berth<'_>| {
             let around = Error::around_config("cannot open a producer: no thread");
             let hopeless = Error::config("Redis may evict our keys");
@@ -196,7 +196,7 @@ mod tests {
         };
         assert_eq!(ends(&berth), (78, 78));
         assert_eq!(
-            ends(&Berth { is_proven: true, ..Berth::new(&board, Kind::Flusher, 0) }),
+            ends(&Berth { is_proven: true, ..Berth::new(&board, WorkerKind::Flusher, 0) }),
             (75, 78)
         );
         berth.beat();

@@ -2,7 +2,7 @@
 
 use super::SHARDS;
 use super::TICK;
-use spanbufd::board::words::{DaemonWord, Kind, OwnershipWord, WorkerWord};
+use spanbufd::board::words::{DaemonWord, OwnershipWord, WorkerKind, WorkerWord};
 use spanbufd::board::{self, Board, Shape, ShardId};
 use spanbufd::command::last_lines::LastLines;
 use spanbufd::command::log as logging;
@@ -76,8 +76,8 @@ fn roster(flushers: usize, behaviour: &str, is_new: &Rc<Cell<bool>>) -> Vec<Duty
     };
     let ingest: Work = if behaviour == "tide" { tide } else { ingest };
     let last_lines = LastLines::of(flushers + 1).unwrap();
-    let kinds = (0..flushers).map(|n| (Kind::Flusher, n, flusher));
-    let kinds = kinds.chain([(Kind::Ingest, 0, ingest)]);
+    let kinds = (0..flushers).map(|n| (WorkerKind::Flusher, n, flusher));
+    let kinds = kinds.chain([(WorkerKind::Ingest, 0, ingest)]);
     let rejects = matches!(behaviour, "rejecting" | "late");
     kinds
         .zip(last_lines)
@@ -87,8 +87,11 @@ fn roster(flushers: usize, behaviour: &str, is_new: &Rc<Cell<bool>>) -> Vec<Duty
                 logging::keep_last_lines(&last);
                 logging::set_process(&kind.label(number));
                 // What reads the new configuration is work of the same kind, but for one.
-                let work =
-                    if rejects && !is_new.get() && kind == Kind::Flusher { flush } else { work };
+                let work = if rejects && !is_new.get() && kind == WorkerKind::Flusher {
+                    flush
+                } else {
+                    work
+                };
                 birth(kind, number, board, false, work)
             };
             let last_lines = Box::new(move || of_the_dead.read());

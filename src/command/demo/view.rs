@@ -1,7 +1,7 @@
 //! The live view: on a terminal it is drawn over and over, on a pipe it is a line a second.
 
 use crate::board::report::percentile;
-use crate::board::words::{Kind, LATENESS_BOUNDS_MS, ShardWord, WorkerState, WorkerWord};
+use crate::board::words::{LATENESS_BOUNDS_MS, ShardWord, WorkerKind, WorkerState, WorkerWord};
 use crate::board::{Board, ShardId, ShardSlot};
 use crate::command::out::Out;
 use crate::error::Result;
@@ -68,18 +68,24 @@ fn workers(board: &Board) -> Vec<String> {
     for number in 0..board.ingests() {
         let read = sum(board, None, ShardWord::Read).to_string();
         let count = shards(board).count();
-        lines.push(worker(board, Kind::Ingest, number, count, [&read, "-", "-"]));
+        lines.push(worker(board, WorkerKind::Ingest, number, count, [&read, "-", "-"]));
     }
     for number in 0..board.flushers() {
         let of = |word| sum(board, Some(number), word).to_string();
         let (buffered, segments) = (of(ShardWord::OpenSpans), of(ShardWord::Segments));
         let count = shards(board).filter(|(_, slot)| slot.holder() == Some(number)).count();
-        lines.push(worker(board, Kind::Flusher, number, count, ["-", &buffered, &segments]));
+        lines.push(worker(board, WorkerKind::Flusher, number, count, ["-", &buffered, &segments]));
     }
     lines
 }
 
-fn worker(board: &Board, kind: Kind, number: usize, shards: usize, cells: [&str; 3]) -> String {
+fn worker(
+    board: &Board,
+    kind: WorkerKind,
+    number: usize,
+    shards: usize,
+    cells: [&str; 3],
+) -> String {
     let slot = board.worker(kind, number);
     let name = kind.label(number);
     let state = WorkerState::from_word(slot.get(WorkerWord::State)).name();

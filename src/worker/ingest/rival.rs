@@ -35,16 +35,16 @@ fn is_rival(before: Duration, now: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::words::Kind;
+    use crate::board::words::WorkerKind;
     use crate::board::{Board, Shape};
-    use crate::error::Kind as ErrorKind;
+    use crate::error::Kind;
 
     #[test]
     fn once_is_an_accident_and_twice_a_rival() {
         let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 1 });
-        let berth = Berth::new(&board, Kind::Ingest, 0);
+        let berth = Berth::new(&board, WorkerKind::Ingest, 0);
         let end = || fenced(&berth, Error::config("a rival")).kind();
-        assert_eq!((end(), end()), (ErrorKind::Temporary, ErrorKind::Config));
+        assert_eq!((end(), end()), (Kind::Temporary, Kind::Config));
     }
 
     #[test]

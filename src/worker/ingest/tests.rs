@@ -4,7 +4,7 @@ use super::desk::Desk;
 use super::first::{Commits, is_begin};
 use super::patience::Patience;
 use super::shard::{Phase, Shard};
-use crate::board::words::{Kind, ShardWord};
+use crate::board::words::{ShardWord, WorkerKind};
 use crate::board::{Board, Shape};
 use crate::config::{Config, StartFrom};
 use crate::kafka;
@@ -53,7 +53,7 @@ fn at_desk(test: impl FnOnce(&mut Desk<'_>, &Consumer)) {
 /// Hands `test` a desk with one flowing shard and a consumer.
 fn at_desk_with(config: &Config, test: impl FnOnce(&mut Desk<'_>, &Consumer)) {
     let board = Board::private(Shape { ingests: 1, flushers: 1, max_shards: 2 });
-    let berth = Berth::new(&board, Kind::Ingest, 0);
+    let berth = Berth::new(&board, WorkerKind::Ingest, 0);
     let Ok(store) = RedisStore::open(config) else { panic!("no store") };
     let Ok(consumer) = Consumer::create(config, "host", 0) else { panic!("no consumer") };
     let consumer = ManuallyDrop::new(consumer);
