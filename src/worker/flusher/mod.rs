@@ -40,6 +40,7 @@ use flight::Flights;
 use held::Held;
 use lanes::Lanes;
 pub use letter::TOO_LARGE;
+use output::Silence;
 use round::Round;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
@@ -68,10 +69,7 @@ struct Desk<'a> {
     store: RedisStore,
     producer: Producer,
     lanes: Lanes,
-    /// Partitions of the output that were said to acknowledge nothing.
-    silent: Vec<u32>,
-    /// When nothing at all had been acknowledged for long.
-    away_at: Duration,
+    silence: Silence,
     store_backoff: Backoff,
     kafka_backoff: Backoff,
     /// The same for dead letters: their topic has troubles of its own.
@@ -176,8 +174,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
             store: berth.store(config)?,
             producer: Producer::open(config, berth.number)?,
             lanes: Lanes::default(),
-            silent: Vec::new(),
-            away_at: Duration::ZERO,
+            silence: Silence::default(),
             store_backoff: Backoff::new(),
             kafka_backoff: Backoff::new(),
             letter_backoff: Backoff::new(),

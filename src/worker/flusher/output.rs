@@ -16,6 +16,15 @@ const LETTERS_SILENT: &str = "the dead-letter topic acknowledges nothing";
 const OUTPUT: &str = "output";
 const LETTERS: &str = "dead letters";
 
+/// What is known of partitions of the output that acknowledge nothing.
+#[derive(Default)]
+pub struct Silence {
+    /// Those of which it was said.
+    said: Vec<u32>,
+    /// When nothing at all had been acknowledged for long.
+    away_at: Duration,
+}
+
 impl Desk<'_> {
     /// The client cannot write, or was refused something.
     pub fn trouble(&mut self, trouble: &Trouble) {
@@ -57,12 +66,12 @@ impl Desk<'_> {
     fn tell_silent(&mut self, now: Duration) {
         let silent = self.lanes.silent_for(ACK_PATIENCE, now);
         let (silent_still, over): (Vec<u32>, Vec<u32>) =
-            self.silent.iter().partition(|partition| silent.contains(partition));
-        self.silent = silent_still;
+            self.silence.said.iter().partition(|partition| silent.contains(partition));
+        self.silence.said = silent_still;
         for partition in over {
             self.troubles.works(&silent_partition(partition));
         }
-        if now < self.away_at + ACK_PATIENCE {
+        if now < self.silence.away_at + ACK_PATIENCE {
             return;
         }
         for partition in &silent {
@@ -70,7 +79,7 @@ impl Desk<'_> {
                        look at its leader and replicas";
             self.troubles.warn(&silent_partition(*partition), &Error::temporary(why));
         }
-        self.silent = silent;
+        self.silence.said = silent;
     }
 }
 
@@ -95,7 +104,7 @@ impl Flusher<'_> {
         if stuck < ACK_PATIENCE || self.desk.lanes.others_live() {
             return self.desk.tell_silent(now);
         }
-        self.desk.away_at = now;
+        self.desk.silence.away_at = now;
         let why = format!("nothing was acknowledged for {} s", stuck.as_secs());
         self.desk.trouble(&Trouble { state: State::Away, why });
     }
