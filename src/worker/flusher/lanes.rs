@@ -91,6 +91,8 @@ pub struct Lanes {
     known_since: Option<Duration>,
     ask_at: Duration,
     ask_wait: Duration,
+    /// Kafka answered when asked last; not yet asked since somebody is stuck.
+    is_answered: bool,
 }
 
 impl Lanes {
@@ -102,7 +104,9 @@ impl Lanes {
         self.ask_at = now + ASK_AGAIN;
         let wait = self.ask_wait.clamp(ASK_WAIT, ASK_WAIT_MAX);
         self.ask_wait = wait * 2;
+        self.is_answered = false;
         let partitions = producer.partitions(topic, wait)?;
+        self.is_answered = true;
         self.ask_wait = ASK_WAIT;
         self.know(&partitions, now);
         if self.stuck_since.is_none() && self.lanes.iter().any(|lane| lane.is_led) {
@@ -159,6 +163,7 @@ impl Lanes {
         let since = stuck.map(|lane| lane.moved_at).min();
         if since.is_some() && self.stuck_since.is_none() {
             self.ask_at = self.ask_at.min(now);
+            self.is_answered = false;
         }
         self.stuck_since = since;
         since.is_some() || self.is_chosen_stuck(now)
@@ -182,9 +187,12 @@ impl Lanes {
         self.lanes.iter().any(lives)
     }
 
-    /// Nobody who has a leader is free of suspicion.
-    pub fn all_silent(&self) -> bool {
-        !self.lanes.iter().any(|lane| lane.is_led && lane.silent_since.is_none())
+    /// The whole output hangs, as far as can be told: nobody who has a leader is free of suspicion,
+    /// or, where little was sent, nobody has acknowledged anything since somebody is stuck, and
+    /// Kafka does not even say who leads.
+    pub fn all_hang(&self) -> bool {
+        let all_silent = !self.lanes.iter().any(|lane| lane.is_led && lane.silent_since.is_none());
+        all_silent || !(self.is_answered || self.others_live())
     }
 
     /// Those that have acknowledged nothing for so long.
@@ -478,6 +486,34 @@ mod tests {
         lanes.acknowledged(silent, now);
         assert!(lanes.silent_for(Duration::ZERO, now).is_empty());
         assert_eq!((lanes.give(1, false, now), lanes.takes(false)), (silent, true));
+    }
+
+    #[test]
+    fn all_hang_while_one_is_stuck_nobody_acknowledges_and_kafka_does_not_answer() {
+        let mut lanes = lanes(&[0, 1, 2]);
+        let stuck = give(&mut lanes, 1, false);
+        lanes.end_request();
+        lanes.is_answered = true;
+        let now = NOW + STUCK_AFTER;
+        assert!(lanes.look_for_stuck(now) && lanes.all_hang(), "{lanes:?}");
+        // An answer tells that it is that one alone, as does what others acknowledge.
+        lanes.is_answered = true;
+        assert!(lanes.look_for_stuck(now) && !lanes.all_hang(), "{lanes:?}");
+        lanes.is_answered = false;
+        let living = lanes.give(1, false, now);
+        assert!(lanes.all_hang(), "{lanes:?}");
+        lanes.acknowledged(living, now);
+        assert!(!lanes.all_hang(), "{lanes:?}");
+        // Where each is stuck, no answer counts.
+        let rest = [(); 2].map(|()| {
+            lanes.end_request();
+            lanes.give(1, false, now)
+        });
+        lanes.look_for_stuck(now + STUCK_AFTER);
+        lanes.is_answered = true;
+        assert!(rest[0] != rest[1] && lanes.all_hang(), "{lanes:?}");
+        lanes.acknowledged(stuck, now);
+        assert!(!lanes.all_hang(), "{lanes:?}");
     }
 
     #[test]

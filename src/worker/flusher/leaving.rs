@@ -34,13 +34,13 @@ impl Flusher<'_> {
 }
 
 /// Whether a shard that is let go waits for what it has in flight. An outage of the whole output is
-/// waited out: it ends for all at once.
+/// waited out, for as long as we may: it ends for all at once.
 fn is_awaited(desk: &Desk<'_>, flights: &Flights, shard: ShardId, is_late: bool) -> bool {
     if !is_late {
         return flights.any(shard);
     }
     let segments = flights.segments(shard);
-    segments > 0 && (desk.lanes.all_silent() || segments > flights.stuck_segments(shard))
+    segments > 0 && (desk.lanes.all_hang() || segments > flights.stuck_segments(shard))
 }
 
 fn say_left(flights: &Flights, shard: ShardId) {
