@@ -83,6 +83,18 @@ backlog_off() {
     wait "$LISTENER" 2>/dev/null || true
     mv "$TMP/redis.away" "$REDIS_SOCKET"
 }
+# Seen by the next connection, else within a minute. Until it is mended nothing goes in.
+evicts_on() {
+    config maxmemory 4gb
+    config maxmemory-policy allkeys-lru
+    kill_clients
+}
+evicts_off() {
+    wait_until 10 board_says '{x["paused"] for x in s}' '{2}'
+    all_read && fail "read into a Redis that may evict"
+    config maxmemory-policy noeviction
+    config maxmemory 0
+}
 # Longer than a call may take.
 pause_on() { redis_cli client pause 7000 all >/dev/null; }
 pause_off() { :; }
@@ -132,6 +144,7 @@ row bulk 'cannot .*proto-max-bulk-len'
 # Refused with a word, or cut off without one.
 row maxclients 'maxclients'
 row backlog 'cannot connect to .*timed out'
+row evicts 'may evict our keys.*allkeys-lru; run .CONFIG SET maxmemory-policy noeviction'
 row pause 'cannot read from .*go on trying'
 
 # Scripts that are gone are loaded again without a word.
