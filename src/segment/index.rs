@@ -12,6 +12,7 @@
 
 mod batches;
 mod letters;
+mod nodes;
 mod sets;
 
 use super::batch::Header;

@@ -4,9 +4,10 @@
 //! recursion, and cycles are nothing special. A sealed set has left the map of nodes, so
 //! what arrives later under its ids begins another one.
 
+use super::nodes::{Node, Nodes};
 use super::{DueName, DueSegment, Limits, Reason};
 use crate::segment::chunk::ChunkKind;
-use crate::segment::hash::{QuickMap, QuickSet};
+use crate::segment::hash::QuickSet;
 use crate::segment::{EventMs, IdKey, Offset, TraceKey};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -44,11 +45,6 @@ pub struct Taken {
     pub chunks: Vec<u32>,
 }
 
-struct Node {
-    set: u32,
-    flags: u8,
-}
-
 struct Sealed {
     name: Option<DueName>,
     reason: Reason,
@@ -74,7 +70,7 @@ struct Set {
 
 pub struct Sets {
     limits: Limits,
-    nodes: QuickMap<(TraceKey, IdKey), Node>,
+    nodes: Nodes,
     sets: Vec<Option<Set>>,
     free: Vec<u32>,
     /// By chunk number; `NONE` where a chunk is in no set.
@@ -103,7 +99,7 @@ impl Sets {
     pub fn new(limits: Limits) -> Sets {
         Sets {
             limits,
-            nodes: QuickMap::default(),
+            nodes: Nodes::new(),
             sets: Vec::new(),
             free: Vec::new(),
             set_of: Vec::new(),
