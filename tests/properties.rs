@@ -76,10 +76,8 @@ fn out(due: &DueSegment, stored: &BTreeMap<u128, Batch>) -> Out {
     let mut offsets = Vec::new();
     for chunk in &due.chunks {
         let value = &stored[&chunk.batch.0].value;
-        let at = chunk.block.at as usize;
-        let raw = &value[at..at + chunk.block.stored_bytes as usize];
-        let raw = batch::unpack_block(&chunk.block, raw).unwrap();
         let header = batch::parse_header(value).unwrap();
+        let raw = header.read_block(chunk.block_no, value).unwrap();
         let head = &header.chunks[chunk.ordinal as usize];
         let Body::Spans(body) = batch::parse_body(head, &raw).unwrap() else { panic!("reject") };
         offsets.extend(body.spans.iter().map(|span| span.offset.0));
@@ -275,8 +273,7 @@ fn rejects_come_back_whole_and_wait_in_a_line_without_a_deadline() {
     let made = batch::pack(&mut draft, place, Compression::None);
     let mut index = Index::new(LIMITS, Offset(5), None);
     index.follow(&made.header, made.header_bytes).unwrap();
-    let block = made.header.blocks[0];
-    let raw = batch::unpack_block(&block, &made.value[block.at as usize..]).unwrap();
+    let raw = made.header.read_block(0, &made.value).unwrap();
     assert_eq!(batch::parse_body(&made.header.chunks[0], &raw), Ok(Body::Reject(reject(5))));
     // No clock decides, nobody misses a deadline, and room is made with segments.
     assert!(index.due(LATER, 9, u64::MAX).is_empty() && index.next_due().is_none());
@@ -372,9 +369,7 @@ fn a_carry_takes_over_what_is_left_of_a_sparse_batch() {
     assert_eq!(index.sparse(u64::MAX, 9).batches, vec![made.header.id]);
     let (live, _) = index.live(made.header.id).unwrap();
     let head = &made.header.chunks[live[0].ordinal as usize];
-    let at = live[0].block.at as usize;
-    let stored = &made.value[at..at + live[0].block.stored_bytes as usize];
-    let raw = batch::unpack_block(&live[0].block, stored).unwrap();
+    let raw = made.header.read_block(live[0].block_no, &made.value).unwrap();
     let body = &raw[head.body_at as usize..(head.body_at + head.body_bytes) as usize];
     let start = head.spans_start as usize;
     let chunk = batch::CarriedChunk { head, spans: &made.header.spans[start..start + 1], body };
@@ -532,11 +527,11 @@ fn a_damaged_block_is_damage() {
     let made = packed(&spans, 0, None);
     let block = made.header.blocks[0];
     let stored = &made.value[block.at as usize..(block.at + block.stored_bytes) as usize];
-    assert!(batch::unpack_block(&block, stored).is_ok());
+    assert!(batch::unpack_block(&block, None, stored).is_ok());
     for at in 0..stored.len() {
         let mut bytes = stored.to_vec();
         bytes[at] ^= 1;
-        assert!(batch::unpack_block(&block, &bytes).is_err());
-        assert!(batch::unpack_block(&block, &stored[..at]).is_err());
+        assert!(batch::unpack_block(&block, None, &bytes).is_err());
+        assert!(batch::unpack_block(&block, None, &stored[..at]).is_err());
     }
 }

@@ -199,11 +199,8 @@ impl<'c> Work<'c> {
     fn body(&self, batch: BatchId, block_no: u32) -> Result<Vec<u8>> {
         let missing = || Error::software("a batch is missing");
         let batch = self.batches.get(&batch).ok_or_else(missing)?;
-        let block = batch.header.blocks.get(block_no as usize).ok_or_else(missing)?;
-        let start = block.at as usize;
-        let stored = batch.value.get(start..start + block.stored_bytes as usize);
-        batch::unpack_block(block, stored.ok_or_else(missing)?)
-            .map_err(|damage| Error::software(format!("cannot read a block: {}", damage.what)))
+        let block = batch.header.read_block(block_no, &batch.value);
+        block.map_err(|damage| Error::software(format!("cannot read a block: {}", damage.what)))
     }
 }
 

@@ -5,19 +5,22 @@
 //! reach an assert, they give a [`Damage`].
 
 mod blocks;
+#[cfg(test)]
+mod tests;
 
 pub use blocks::{Packing, unpack_block, unpack_block_into};
 
 use super::chunk::{ChunkHead, ChunkKind, Draft, SpanHead};
 use super::wire::{Reader, damage, put_signed, put_varint};
 use super::{BatchId, EventMs, IdKey, Offset, TraceKey, body};
-use blocks::Packer;
+use blocks::{Packed, Packer};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// First byte of a header: the format's version, far from what other values begin with.
-const VERSION: u8 = 0xb1;
+const VERSION: u8 = 0xb2;
 const CARRY: u8 = 1;
 const HAS_PREVIOUS: u8 = 2;
+const HAS_BASE: u8 = 4;
 
 const REJECT: u8 = 1;
 const HAS_ROOT: u8 = 2;
@@ -49,6 +52,8 @@ pub struct Header {
     /// The shard's clock when the batch was made.
     pub clock: EventMs,
     pub blocks: Vec<Block>,
+    /// The number of the block that others are packed on.
+    pub base: Option<u32>,
     pub chunks: Vec<ChunkHead>,
     pub spans: Vec<SpanHead>,
 }
@@ -58,6 +63,28 @@ impl Header {
     pub fn spans_of(&self, head: &ChunkHead) -> &[SpanHead] {
         let start = head.spans_start as usize;
         self.spans.get(start..start + head.spans_count as usize).unwrap_or_default()
+    }
+
+    /// What has to be read before this block can be: `None` where nothing has.
+    pub fn base_of(&self, block: &Block) -> Option<Block> {
+        let base = self.base.filter(|_| block.on_base)?;
+        self.blocks.get(base as usize).copied()
+    }
+
+    /// Reads one block of the batch's value.
+    pub fn read_block(&self, number: u32, value: &[u8]) -> Result<Vec<u8>, Damage> {
+        let Some(block) = self.blocks.get(number as usize) else {
+            return damage(format!("no block {number}"));
+        };
+        let stored = |block: &Block| {
+            let start = block.at as usize;
+            value.get(start..start.saturating_add(block.stored_bytes as usize)).unwrap_or_default()
+        };
+        let base = match self.base_of(block) {
+            Some(base) => Some(unpack_block(&base, None, stored(&base))?),
+            None => None,
+        };
+        unpack_block(block, base.as_deref(), stored(block))
     }
 }
 
@@ -69,6 +96,8 @@ pub struct Block {
     pub stored_bytes: u32,
     /// Bytes when decompressed.
     pub raw_bytes: u32,
+    /// It is packed on the batch's base, which stands before it and is not.
+    pub on_base: bool,
     /// Checksum of the stored bytes.
     pub checksum: u64,
 }
@@ -108,6 +137,7 @@ pub fn pack(draft: &mut Draft, place: Place, packing: impl Into<Packing>) -> Bat
         next: place.next,
         clock: place.clock,
         blocks: Vec::new(),
+        base: None,
         chunks: Vec::new(),
         spans: Vec::with_capacity(draft.len()),
     };
@@ -145,6 +175,7 @@ pub fn pack_carry(
         next: Offset(next),
         clock,
         blocks: Vec::new(),
+        base: None,
         chunks: Vec::with_capacity(chunks.len()),
         spans: Vec::new(),
     };
@@ -160,8 +191,8 @@ pub fn pack_carry(
 }
 
 fn assemble(mut header: Header, packer: Packer) -> Batch {
-    let (blocks, stored) = packer.finish();
-    header.blocks = blocks;
+    let Packed { blocks, base, stored } = packer.finish();
+    (header.blocks, header.base) = (blocks, base);
     let mut value = put_header(&header);
     let header_bytes = value.len() as u32;
     for block in &mut header.blocks {
@@ -176,6 +207,7 @@ fn put_header(header: &Header) -> Vec<u8> {
     let mut out = Vec::with_capacity(room);
     let flags = if header.carry { CARRY } else { 0 };
     let flags = flags | if header.previous.is_some() { HAS_PREVIOUS } else { 0 };
+    let flags = flags | if header.base.is_some() { HAS_BASE } else { 0 };
     out.extend_from_slice(&[VERSION, flags]);
     out.extend_from_slice(&header.id.0.to_be_bytes());
     if let Some(previous) = header.previous {
@@ -184,9 +216,12 @@ fn put_header(header: &Header) -> Vec<u8> {
     put_signed(&mut out, header.start.0);
     put_varint(&mut out, header.next.0.wrapping_sub(header.start.0) as u64);
     put_signed(&mut out, header.clock.0);
+    if let Some(base) = header.base {
+        put_varint(&mut out, base.into());
+    }
     put_varint(&mut out, header.blocks.len() as u64);
     for block in &header.blocks {
-        put_varint(&mut out, block.stored_bytes.into());
+        put_varint(&mut out, u64::from(block.stored_bytes) << 1 | u64::from(block.on_base));
         put_varint(&mut out, block.raw_bytes.into());
         out.extend_from_slice(&block.checksum.to_be_bytes());
     }
@@ -377,7 +412,7 @@ pub struct CarriedChunk<'b> {
 pub fn parse_header(bytes: &[u8]) -> Result<Header, Damage> {
     let mut from = Reader::new(bytes);
     let mut header = read_place_in_chain(&mut from)?;
-    header.blocks = read_blocks(&mut from)?;
+    header.blocks = read_blocks(&mut from, header.base)?;
     let chunks = from.u32()?;
     let mut before = Before::of(header.start, header.clock);
     for _ in 0..chunks {
@@ -400,7 +435,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<Header, Damage> {
 
 fn read_place_in_chain(from: &mut Reader<'_>) -> Result<Header, Damage> {
     let (version, flags) = (from.byte()?, from.byte()?);
-    if version != VERSION || flags & !(CARRY | HAS_PREVIOUS) != 0 {
+    if version != VERSION || flags & !(CARRY | HAS_PREVIOUS | HAS_BASE) != 0 {
         return damage(format!("no batch of a known version: {version:#x} {flags:#x}"));
     }
     let id = BatchId(from.u128_raw()?);
@@ -412,25 +447,38 @@ fn read_place_in_chain(from: &mut Reader<'_>) -> Result<Header, Damage> {
     let Some(next) = start.checked_add_unsigned(from.varint()?) else {
         return damage("offsets out of range");
     };
+    let clock = EventMs(from.signed()?);
+    let base = if flags & HAS_BASE == 0 { None } else { Some(from.u32()?) };
     Ok(Header {
         id,
         previous,
         carry: flags & CARRY != 0,
         start: Offset(start),
         next: Offset(next),
-        clock: EventMs(from.signed()?),
+        clock,
         blocks: Vec::new(),
+        base,
         chunks: Vec::new(),
         spans: Vec::new(),
     })
 }
 
-fn read_blocks(from: &mut Reader<'_>) -> Result<Vec<Block>, Damage> {
-    let count = from.u32()? as usize;
-    let mut blocks = Vec::with_capacity(count.min(from.left() / 10));
-    for _ in 0..count {
-        let (stored_bytes, raw_bytes) = (from.u32()?, from.u32()?);
-        blocks.push(Block { at: 0, stored_bytes, raw_bytes, checksum: from.u64_raw()? });
+fn read_blocks(from: &mut Reader<'_>, base: Option<u32>) -> Result<Vec<Block>, Damage> {
+    let count = from.u32()?;
+    let mut blocks = Vec::with_capacity((count as usize).min(from.left() / 10));
+    for number in 0..count {
+        let (stored, raw_bytes) = (from.varint()?, from.u32()?);
+        let on_base = stored & 1 == 1;
+        let Ok(stored_bytes) = u32::try_from(stored >> 1) else {
+            return damage("a block of more than 4 GiB");
+        };
+        if on_base && base.is_none_or(|base| base >= number) {
+            return damage(format!("block {number} stands before its base"));
+        }
+        blocks.push(Block { at: 0, stored_bytes, raw_bytes, on_base, checksum: from.u64_raw()? });
+    }
+    if base.is_some_and(|base| base >= count || blocks[base as usize].on_base) {
+        return damage("a base that is none");
     }
     Ok(blocks)
 }

@@ -387,7 +387,7 @@ mod tests {
         // 40 KiB that fall due together, then traces for themselves, at last one long trace.
         assert!((38..64).contains(&sizes[0]), "{sizes:?}");
         let last = sizes.len() - 1;
-        assert!(sizes[1..last].iter().all(|size| (4..=8).contains(size)), "{sizes:?}");
+        assert!(sizes[1..last].iter().all(|size| (1..=2).contains(size)), "{sizes:?}");
         assert!((38..64).contains(&sizes[last]), "{sizes:?}");
     }
 }

@@ -15,7 +15,7 @@ mod letters;
 mod nodes;
 mod sets;
 
-use super::batch::Header;
+use super::batch::{Block, Header};
 use super::offset_map::OffsetMap;
 use super::{BatchId, EventMs, IdKey, Offset, TraceKey};
 use crate::segment::chunk::ChunkKind;
@@ -63,7 +63,9 @@ pub struct ChunkRef {
     pub ordinal: u32,
     /// Its block: number in the header, and range in the batch's value.
     pub block_no: u32,
-    pub block: super::batch::Block,
+    pub block: Block,
+    /// The block that it is packed on.
+    pub base: Option<Block>,
     /// Its body in the decompressed block.
     pub body_at: u32,
     pub body_bytes: u32,

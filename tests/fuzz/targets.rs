@@ -52,9 +52,7 @@ fn through(span: &Span<'_>) -> Vec<u8> {
     let made = batch::pack(&mut draft, place, Compression::Zstd(1));
     let header = batch::parse_header(&made.value).expect("our own header");
     assert_eq!(header, made.header);
-    let block = header.blocks[0];
-    let stored = &made.value[block.at as usize..][..block.stored_bytes as usize];
-    let raw = batch::unpack_block(&block, stored).expect("our own block");
+    let raw = header.read_block(0, &made.value).expect("our own block");
     let Ok(Body::Spans(body)) = batch::parse_body(&header.chunks[0], &raw) else {
         panic!("our own body")
     };
@@ -139,7 +137,8 @@ fn read_batch(data: &[u8]) {
         let stored = &stored[..stored.len().min(block.stored_bytes as usize)];
         let honest =
             batch::Block { checksum: xxh3_64(stored), stored_bytes: stored.len() as u32, ..*block };
-        let Ok(raw) = batch::unpack_block(&honest, stored) else { continue };
+        let base = header.base.and_then(|base| header.read_block(base, data).ok());
+        let Ok(raw) = batch::unpack_block(&honest, base.as_deref(), stored) else { continue };
         for head in &header.chunks {
             let _ = batch::parse_body(head, &raw);
         }

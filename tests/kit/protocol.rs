@@ -445,8 +445,12 @@ impl World {
     }
 
     fn block(&mut self, chunk: &ChunkRef) -> Option<Vec<u8>> {
-        let stored = self.store.fetch(&[(SHARD, chunk.batch, chunk.block)]).unwrap().pop()??;
-        Some(batch::unpack_block(&chunk.block, &stored).unwrap())
+        let mut fetch = |block| self.store.fetch(&[(SHARD, chunk.batch, block)]).unwrap().pop()?;
+        let base = match chunk.base {
+            Some(base) => Some(batch::unpack_block(&base, None, &fetch(base)?).unwrap()),
+            None => None,
+        };
+        Some(batch::unpack_block(&chunk.block, base.as_deref(), &fetch(chunk.block)?).unwrap())
     }
 
     /// Begins a cleaning, or asks again for the answer of one; false when it was refused.

@@ -5,7 +5,7 @@
 
 use crate::{Fallible, cpu_s, lines, timed};
 use serde_json::{Value, json};
-use spanbufd::segment::batch::{self, Batch, Block, Compression, Header, Place};
+use spanbufd::segment::batch::{self, Batch, Compression, Header, Place};
 use spanbufd::segment::chunk::Draft;
 use spanbufd::segment::index::{Index, Limits, Marks};
 use spanbufd::segment::span::{self, Validate};
@@ -125,13 +125,18 @@ fn pack(draft: &mut Draft, place: Place) -> Batch {
 }
 
 fn unpack(batch: &Batch) {
-    batch.header.blocks.iter().for_each(|block| unpack_block(batch, block));
+    let base = batch.header.base.map(|base| unpack_block(batch, base, None));
+    (0..batch.header.blocks.len() as u32).for_each(|block| {
+        black_box(unpack_block(batch, block, base.as_deref()));
+    });
 }
 
-pub fn unpack_block(batch: &Batch, block: &Block) {
+/// `base`: that of the batch, where the block is packed on it.
+pub fn unpack_block(batch: &Batch, number: u32, base: Option<&[u8]>) -> Vec<u8> {
+    let block = &batch.header.blocks[number as usize];
     let at = block.at as usize;
     let stored = &batch.value[at..at + block.stored_bytes as usize];
-    black_box(batch::unpack_block(block, stored).is_ok());
+    batch::unpack_block(block, base, stored).unwrap_or_default()
 }
 
 fn parse_header(batch: &Batch) -> Option<Header> {

@@ -1,43 +1,60 @@
 //! Bodies of chunks to blocks and back: closed by size, compressed, checksummed.
+//!
+//! A due segment that wants one chunk of a block fetches and decompresses all of it. What falls due
+//! together lies in large blocks, which are quick to pack and pack well. Where each trace may fall
+//! due at a time of its own, a block holds a chunk or two, and would pack badly by itself: so the
+//! first of these blocks is a larger one, the base, and the others are packed on it, as if they
+//! stood right behind it. Whoever keeps the base of a batch reads of the others what he wants and
+//! no more.
 
 use super::{Block, Compression, Damage};
 use crate::segment::chunk::ChunkHead;
 use crate::segment::wire::damage;
 use std::cell::RefCell;
+use std::thread::LocalKey;
 use xxhash_rust::xxh3::xxh3_64;
 use zstd::bulk::{Compressor, Decompressor};
 
-/// A block closes at this size. A due segment that wants one chunk of a block fetches and
-/// decompresses all of it: blocks are small where each trace may fall due at a time of its own, and
-/// larger, which is quicker to pack and packs better, where all of it is wanted at once.
-/// `benchkit sweep` shows what other sizes cost.
-const BLOCK_BYTES: usize = 8 * 1024;
+/// A block closes at this size: one of single chunks, their base, and one of what falls due
+/// together. `benchkit sweep` shows what other sizes cost.
+const BLOCK_BYTES: usize = 2 * 1024;
+const BASE_BYTES: usize = 8 * 1024;
 const TOGETHER_BLOCK_BYTES: usize = 64 * 1024;
 
 /// First byte of a stored block.
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
+const ZSTD_ON_BASE: u8 = 2;
 /// zstd packs at best 128 KiB into 4 bytes; what claims more is damaged.
 const MAX_RATIO: u64 = 32 * 1024;
 
+/// A compressor or decompressor, made when it is first needed.
+type Slot<T> = RefCell<Option<T>>;
+
 thread_local! {
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    static COMPRESSOR: Slot<Compressor<'static>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: Slot<Decompressor<'static>> = const { RefCell::new(None) };
+    /// These have a base.
+    static COMPRESSOR_ON_BASE: Slot<Compressor<'static>> = const { RefCell::new(None) };
+    static DECOMPRESSOR_ON_BASE: Slot<Decompressor<'static>> = const { RefCell::new(None) };
 }
 
 /// How bodies are packed. Only the compression is the user's to choose.
 #[derive(Clone, Copy, Debug)]
 pub struct Packing {
     pub compression: Compression,
-    /// Where a block closes between two traces, and where it closes else.
+    /// Where a block closes between two traces, and where their base does, if there is to be one.
     pub block_bytes: usize,
+    pub base_bytes: Option<usize>,
+    /// Where a block closes else.
     pub together_bytes: usize,
 }
 
 impl From<Compression> for Packing {
     fn from(compression: Compression) -> Packing {
+        let base_bytes = (compression != Compression::None).then_some(BASE_BYTES);
         let (block_bytes, together_bytes) = (BLOCK_BYTES, TOGETHER_BLOCK_BYTES);
-        Packing { compression, block_bytes, together_bytes }
+        Packing { compression, block_bytes, base_bytes, together_bytes }
     }
 }
 
@@ -47,11 +64,21 @@ pub struct Packer {
     raw: Vec<u8>,
     stored: Vec<u8>,
     blocks: Vec<Block>,
+    /// The number of the base.
+    base: Option<u32>,
+}
+
+/// What a packer has made: blocks, each at its place behind those before it, and their bytes.
+pub struct Packed {
+    pub blocks: Vec<Block>,
+    pub base: Option<u32>,
+    pub stored: Vec<u8>,
 }
 
 impl Packer {
     pub fn new(packing: Packing) -> Packer {
-        Packer { packing, raw: Vec::new(), stored: Vec::new(), blocks: Vec::new() }
+        let (raw, stored) = (Vec::new(), Vec::new());
+        Packer { packing, raw, stored, blocks: Vec::new(), base: None }
     }
 
     /// Gives a chunk its place in a block; `together`: with what stands before it, it falls due.
@@ -61,12 +88,17 @@ impl Packer {
         together: bool,
         put_body: impl FnOnce(&mut Vec<u8>),
     ) -> ChunkHead {
-        let Packing { block_bytes, together_bytes, .. } = self.packing;
-        let most = if together { together_bytes } else { block_bytes };
+        let Packing { block_bytes, base_bytes, together_bytes, .. } = self.packing;
+        let alone_bytes = match self.base {
+            None => base_bytes.unwrap_or(block_bytes),
+            Some(_) => block_bytes,
+        };
+        let most = if together { together_bytes } else { alone_bytes };
         let mut at = self.raw.len();
         put_body(&mut self.raw);
         if at > 0 && self.raw.len() > most {
             self.close(at);
+            self.next(at);
             at = 0;
         }
         head.block = self.blocks.len() as u32;
@@ -75,13 +107,31 @@ impl Packer {
         head
     }
 
-    /// Makes a block of the first `len` bytes; the others begin the next one.
+    /// What is left behind a block of `len` bytes begins the next one; the first small one is the
+    /// base of those that follow.
+    fn next(&mut self, len: usize) {
+        let raw = &self.raw[..len];
+        if self.base.is_none() && self.fits_base(len) && set_base(raw, self.packing.compression) {
+            self.base = Some(self.blocks.len() as u32 - 1);
+        }
+        self.raw.drain(..len);
+    }
+
+    fn fits_base(&self, len: usize) -> bool {
+        self.packing.base_bytes.is_some_and(|bytes| len <= bytes)
+    }
+
+    /// Makes a block of the first `len` bytes.
     fn close(&mut self, len: usize) {
         let at = self.stored.len();
         let raw = &self.raw[..len];
-        self.stored.push(ZSTD);
-        if !compress(raw, self.packing.compression, &mut self.stored) {
-            self.stored.truncate(at);
+        let on_base = self.base.is_some() && self.fits_base(len);
+        let packed = match self.packing.compression {
+            Compression::None => false,
+            Compression::Zstd(_) if on_base => compress_on_base(raw, &mut self.stored),
+            Compression::Zstd(level) => compress(raw, level, &mut self.stored),
+        };
+        if !packed {
             self.stored.push(PLAIN);
             self.stored.extend_from_slice(raw);
         }
@@ -89,51 +139,94 @@ impl Packer {
             at: at as u32,
             stored_bytes: (self.stored.len() - at) as u32,
             raw_bytes: len as u32,
+            on_base: on_base && packed,
             checksum: xxh3_64(&self.stored[at..]),
         });
-        self.raw.drain(..len);
     }
 
-    /// The blocks, each at its place behind those before it, and their bytes.
-    pub fn finish(mut self) -> (Vec<Block>, Vec<u8>) {
+    pub fn finish(mut self) -> Packed {
         if !self.raw.is_empty() {
             self.close(self.raw.len());
         }
-        (self.blocks, self.stored)
+        let Packer { blocks, base, stored, .. } = self;
+        Packed { blocks, base, stored }
     }
 }
 
-/// Appends to `out`; false where compression is off, fails, or gains nothing.
-fn compress(raw: &[u8], compression: Compression, out: &mut Vec<u8>) -> bool {
+/// What is packed from now on with [`compress_on_base`] is packed on this; false where nothing can
+/// be.
+fn set_base(raw: &[u8], compression: Compression) -> bool {
     let Compression::Zstd(level) = compression else { return false };
-    let start = out.len();
-    // What would not be smaller is not wanted.
-    out.resize(start + raw.len(), 0);
-    let packed = COMPRESSOR.with_borrow_mut(|slot| {
+    // Tables of its own cost a small block more time, on both sides, than they save bytes: a
+    // negative level makes none. Whoever asks for more than the usual level wants the bytes.
+    let level = if level == 1 { -1 } else { level };
+    COMPRESSOR_ON_BASE.with_borrow_mut(|slot| {
         *slot = slot.take().or_else(|| Compressor::new(level).ok());
-        let compressor = slot.as_mut()?;
-        compressor.set_compression_level(level).ok()?;
-        compressor.compress_to_buffer(raw, &mut out[start..]).ok()
-    });
-    out.truncate(start + packed.unwrap_or(0));
+        slot.as_mut().is_some_and(|zstd| zstd.set_dictionary(level, raw).is_ok())
+    })
+}
+
+/// Appends to `out`; false, and nothing appended, where that fails or gains nothing.
+fn compress_on_base(raw: &[u8], out: &mut Vec<u8>) -> bool {
+    append(ZSTD_ON_BASE, raw, out, |room| {
+        COMPRESSOR_ON_BASE.with_borrow_mut(|slot| slot.as_mut()?.compress_to_buffer(raw, room).ok())
+    })
+}
+
+/// The same without a base.
+fn compress(raw: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
+    append(ZSTD, raw, out, |room| {
+        COMPRESSOR.with_borrow_mut(|slot| {
+            *slot = slot.take().or_else(|| Compressor::new(level).ok());
+            let zstd = slot.as_mut()?;
+            zstd.set_compression_level(level).ok()?;
+            zstd.compress_to_buffer(raw, room).ok()
+        })
+    })
+}
+
+/// Appends a block of this kind; what would not be smaller than `raw` is not wanted.
+fn append(
+    kind: u8,
+    raw: &[u8],
+    out: &mut Vec<u8>,
+    pack: impl FnOnce(&mut [u8]) -> Option<usize>,
+) -> bool {
+    let start = out.len();
+    out.push(kind);
+    out.resize(start + 1 + raw.len(), 0);
+    let packed = pack(&mut out[start + 1..]);
+    out.truncate(packed.map_or(start, |bytes| start + 1 + bytes));
     packed.is_some()
 }
 
-/// Checks and decompresses one block.
-pub fn unpack_block(block: &Block, stored: &[u8]) -> Result<Vec<u8>, Damage> {
+/// Checks and decompresses one block. `base`: that of its batch, decompressed; who reads a block
+/// that is not [`Block::on_base`] needs none.
+pub fn unpack_block(block: &Block, base: Option<&[u8]>, stored: &[u8]) -> Result<Vec<u8>, Damage> {
     let mut raw = Vec::new();
-    unpack_block_into(block, stored, &mut raw).map(|()| raw)
+    unpack_block_into(block, base, stored, &mut raw).map(|()| raw)
 }
 
 /// The same, in place of what is in `raw`.
-pub fn unpack_block_into(block: &Block, stored: &[u8], raw: &mut Vec<u8>) -> Result<(), Damage> {
+pub fn unpack_block_into(
+    block: &Block,
+    base: Option<&[u8]>,
+    stored: &[u8],
+    raw: &mut Vec<u8>,
+) -> Result<(), Damage> {
     raw.clear();
     if stored.len() != block.stored_bytes as usize || xxh3_64(stored) != block.checksum {
         return damage(format!("a block of {} bytes has a wrong checksum", stored.len()));
     }
-    match stored.split_first() {
-        Some((&PLAIN, plain)) => raw.extend_from_slice(plain),
-        Some((&ZSTD, packed)) => decompress(packed, block.raw_bytes, raw)?,
+    match (stored.split_first(), base) {
+        (Some((&PLAIN, plain)), _) => raw.extend_from_slice(plain),
+        (Some((&ZSTD, packed)), _) => {
+            decompress(&DECOMPRESSOR, None, packed, block.raw_bytes, raw)?;
+        }
+        (Some((&ZSTD_ON_BASE, packed)), Some(_)) => {
+            decompress(&DECOMPRESSOR_ON_BASE, base, packed, block.raw_bytes, raw)?;
+        }
+        (Some((&ZSTD_ON_BASE, _)), None) => return damage("a block without its base"),
         _ => return damage("a block of unknown kind"),
     }
     match raw.len() == block.raw_bytes as usize {
@@ -142,17 +235,24 @@ pub fn unpack_block_into(block: &Block, stored: &[u8], raw: &mut Vec<u8>) -> Res
     }
 }
 
-fn decompress(packed: &[u8], raw_bytes: u32, raw: &mut Vec<u8>) -> Result<(), Damage> {
+fn decompress(
+    slot: &'static LocalKey<Slot<Decompressor<'static>>>,
+    base: Option<&[u8]>,
+    packed: &[u8],
+    raw_bytes: u32,
+    raw: &mut Vec<u8>,
+) -> Result<(), Damage> {
     if u64::from(raw_bytes) > packed.len() as u64 * MAX_RATIO {
         return damage(format!("{} bytes cannot hold {raw_bytes}", packed.len()));
     }
     raw.reserve(raw_bytes as usize);
-    DECOMPRESSOR.with_borrow_mut(|slot| {
+    slot.with_borrow_mut(|slot| {
         *slot = slot.take().or_else(|| Decompressor::new().ok());
-        match slot.as_mut().map(|zstd| zstd.decompress_to_buffer(packed, raw)) {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => damage(format!("cannot decompress a block: {error}")),
-            None => damage("no memory to decompress a block"),
+        let Some(zstd) = slot.as_mut() else { return damage("no memory to decompress a block") };
+        let set = base.map_or(Ok(()), |base| zstd.set_dictionary(base));
+        match set.and_then(|()| zstd.decompress_to_buffer(packed, raw)) {
+            Ok(_) => Ok(()),
+            Err(error) => damage(format!("cannot decompress a block: {error}")),
         }
     })
 }

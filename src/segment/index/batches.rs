@@ -43,6 +43,7 @@ struct Chunk {
 struct Live {
     header_bytes: u32,
     blocks: Vec<Block>,
+    base: Option<u32>,
     /// The offset of each span, as in the header.
     offsets: Vec<Offset>,
     marks: Marks,
@@ -121,6 +122,7 @@ impl Live {
         Live {
             header_bytes,
             blocks: header.blocks.clone(),
+            base: header.base,
             offsets: header.spans.iter().map(|span| span.offset).collect(),
             marks,
             chunks: vec![GONE; header.chunks.len()],
@@ -255,11 +257,14 @@ impl Batches {
     pub fn chunk_ref(&self, id: u32) -> Option<ChunkRef> {
         let chunk = &self.chunks[id as usize];
         let live = self.batches.get(&chunk.batch)?;
+        let block = *live.blocks.get(chunk.block_no as usize)?;
+        let base = live.base.filter(|_| block.on_base);
         Some(ChunkRef {
             batch: chunk.batch,
             ordinal: chunk.ordinal,
             block_no: chunk.block_no,
-            block: *live.blocks.get(chunk.block_no as usize)?,
+            block,
+            base: base.and_then(|base| live.blocks.get(base as usize).copied()),
             body_at: chunk.body_at,
             body_bytes: chunk.body_bytes,
             spans: chunk.spans,

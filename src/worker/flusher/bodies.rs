@@ -1,7 +1,10 @@
 //! The bodies of chunks: read from the store, each block once, decompressed, kept side by side.
 //!
 //! Of a block only what is wanted is kept, so they take the memory of what is due and no more. It
-//! is used again: fresh memory costs more than what is done in it.
+//! is used again: fresh memory costs more than what is done in it. The base of a batch, which its
+//! small blocks are packed on, is kept as long as there is room: it is wanted again in a moment.
+
+mod bases;
 
 use super::Desk;
 use super::pages::pages;
@@ -10,6 +13,7 @@ use crate::segment::batch::{self, Block, Damage};
 use crate::segment::index::ChunkRef;
 use crate::segment::{BatchId, ShardId};
 use crate::store::Store;
+use bases::Bases;
 use std::ops::Range;
 
 /// What is read and decompressed at a time. A block holds 16 KiB of many segments, or one larger
@@ -27,12 +31,21 @@ pub struct Bodies {
     at: Vec<Range<usize>>,
     /// The block that is being read.
     block: Vec<u8>,
+    bases: Bases,
 }
 
 /// A block, and the places of the chunks that are wanted of it.
 struct Wanted<'o> {
     block: (ShardId, BatchId, Block),
+    base: Option<Block>,
     places: &'o [usize],
+}
+
+impl Wanted<'_> {
+    fn base(&self) -> Option<(ShardId, BatchId, Block)> {
+        let (shard, batch, _) = self.block;
+        Some((shard, batch, self.base?))
+    }
 }
 
 impl Bodies {
@@ -46,7 +59,7 @@ impl Bodies {
     ) -> Result<bool> {
         let bytes: usize = chunks.iter().map(|chunk| chunk.body_bytes as usize).sum();
         if self.bytes.capacity() > KEPT_BYTES_MAX.max(bytes) {
-            self.free();
+            self.bytes = Vec::new();
         }
         self.bytes.clear();
         self.bytes.reserve(bytes);
@@ -54,6 +67,10 @@ impl Bodies {
         self.at.resize(chunks.len(), 0..0);
         let order = by_block(chunks);
         for page in block_pages(&wanted(shard, chunks, &order)) {
+            let bases = page.iter().filter_map(Wanted::base);
+            if !self.bases.read(&mut desk.store, bases)? {
+                return Ok(false);
+            }
             let blocks: Vec<_> = page.iter().map(|wanted| wanted.block).collect();
             let stored = desk.store.fetch(&blocks)?;
             for (wanted, stored) in page.iter().zip(stored) {
@@ -75,7 +92,9 @@ impl Bodies {
         wanted: &Wanted<'_>,
         stored: &[u8],
     ) -> std::result::Result<(), Damage> {
-        batch::unpack_block_into(&wanted.block.2, stored, &mut self.block)?;
+        let (_, id, block) = &wanted.block;
+        let base = wanted.base.and_then(|_| self.bases.get(*id));
+        batch::unpack_block_into(block, base, stored, &mut self.block)?;
         for &place in wanted.places {
             let start = chunks[place].body_at as usize;
             let end = start.saturating_add(chunks[place].body_bytes as usize);
@@ -116,15 +135,19 @@ fn wanted<'o>(shard: ShardId, chunks: &[ChunkRef], order: &'o [usize]) -> Vec<Wa
     let first = |places: &[usize]| &chunks[places[0]];
     of_one_block
         .map(|places| {
-            let (batch, block) = (first(places).batch, first(places).block);
-            Wanted { block: (shard, batch, block), places }
+            let ChunkRef { batch, block, base, .. } = *first(places);
+            Wanted { block: (shard, batch, block), base, places }
         })
         .collect()
 }
 
-/// Runs of blocks of at most [`PAGE_BYTES`] when decompressed; one block at least.
+/// Runs of blocks of at most [`PAGE_BYTES`] when decompressed, bases included; one block at least.
 fn block_pages<'w, 'o>(wanted: &'w [Wanted<'o>]) -> Vec<&'w [Wanted<'o>]> {
-    pages(wanted, usize::MAX, PAGE_BYTES, |one| one.block.2.raw_bytes.into())
+    let bytes = |one: &Wanted<'_>| {
+        let base = one.base.map_or(0, |base| base.raw_bytes);
+        u64::from(one.block.2.raw_bytes) + u64::from(base)
+    };
+    pages(wanted, usize::MAX, PAGE_BYTES, bytes)
 }
 
 #[cfg(test)]
@@ -132,12 +155,12 @@ mod tests {
     use super::*;
 
     fn block(raw_bytes: u32) -> Block {
-        Block { at: 0, stored_bytes: 0, raw_bytes, checksum: 0 }
+        Block { at: 0, stored_bytes: 0, raw_bytes, on_base: false, checksum: 0 }
     }
 
     fn chunk(batch: u128, block_no: u32, ordinal: u32) -> ChunkRef {
-        let (batch, block) = (BatchId(batch), block(100));
-        ChunkRef { batch, ordinal, block_no, block, body_at: 0, body_bytes: 1, spans: 1 }
+        let (batch, block, base) = (BatchId(batch), block(100), None);
+        ChunkRef { batch, ordinal, block_no, block, base, body_at: 0, body_bytes: 1, spans: 1 }
     }
 
     #[test]
@@ -155,7 +178,8 @@ mod tests {
     fn pages_are_bounded_and_leave_nothing_out() {
         let page = PAGE_BYTES as u32;
         let sizes = [page / 2, page / 2, 1, page * 3, page];
-        let one = |size| Wanted { block: (ShardId(0), BatchId(0), block(size)), places: &[] };
+        let one =
+            |size| Wanted { block: (ShardId(0), BatchId(0), block(size)), base: None, places: &[] };
         let wanted: Vec<Wanted<'_>> = sizes.into_iter().map(one).collect();
         let lengths: Vec<usize> = block_pages(&wanted).iter().map(|page| page.len()).collect();
         assert_eq!(lengths, [2, 1, 1, 1]);
