@@ -1,8 +1,8 @@
 //! The choices of packing side by side: what each costs ingest and flusher, and what it stores.
 //!
-//! Spans go through draft, batch and index as they do in the daemon, and come out in rounds of 25 ms
-//! of event time, as live traffic does; a round reads each block that it wants once. No Kafka, no
-//! Redis.
+//! Spans go through draft, batch and index as they do in the daemon, and come out in rounds of
+//! 25 ms of event time, as live traffic does; a round reads each block that it wants once. No
+//! Kafka, no Redis.
 
 use crate::Fallible;
 use crate::stages::{BATCH, Line, batches, cost, read, unpack_block};
