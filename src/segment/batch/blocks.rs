@@ -11,9 +11,9 @@ use super::{Block, Compression, Damage};
 use crate::segment::chunk::ChunkHead;
 use crate::segment::wire::damage;
 use std::cell::RefCell;
-use std::thread::LocalKey;
 use xxhash_rust::xxh3::xxh3_64;
-use zstd::bulk::{Compressor, Decompressor};
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::{DCtx, get_error_name};
 
 /// A block closes at this size: one of single chunks, their base, and one of what falls due
 /// together. `benchkit sweep` shows what other sizes cost.
@@ -28,15 +28,11 @@ const ZSTD_ON_BASE: u8 = 2;
 /// zstd packs at best 128 KiB into 4 bytes; what claims more is damaged.
 const MAX_RATIO: u64 = 32 * 1024;
 
-/// A compressor or decompressor, made when it is first needed.
-type Slot<T> = RefCell<Option<T>>;
-
 thread_local! {
-    static COMPRESSOR: Slot<Compressor<'static>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: Slot<Decompressor<'static>> = const { RefCell::new(None) };
-    /// These have a base.
-    static COMPRESSOR_ON_BASE: Slot<Compressor<'static>> = const { RefCell::new(None) };
-    static DECOMPRESSOR_ON_BASE: Slot<Decompressor<'static>> = const { RefCell::new(None) };
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    /// This one has a base.
+    static COMPRESSOR_ON_BASE: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
 /// How bodies are packed. Only the compression is the user's to choose.
@@ -220,11 +216,9 @@ pub fn unpack_block_into(
     }
     match (stored.split_first(), base) {
         (Some((&PLAIN, plain)), _) => raw.extend_from_slice(plain),
-        (Some((&ZSTD, packed)), _) => {
-            decompress(&DECOMPRESSOR, None, packed, block.raw_bytes, raw)?;
-        }
-        (Some((&ZSTD_ON_BASE, packed)), Some(_)) => {
-            decompress(&DECOMPRESSOR_ON_BASE, base, packed, block.raw_bytes, raw)?;
+        (Some((&ZSTD, packed)), _) => decompress(packed, &[], block.raw_bytes, raw)?,
+        (Some((&ZSTD_ON_BASE, packed)), Some(base)) => {
+            decompress(packed, base, block.raw_bytes, raw)?;
         }
         (Some((&ZSTD_ON_BASE, _)), None) => return damage("a block without its base"),
         _ => return damage("a block of unknown kind"),
@@ -235,24 +229,19 @@ pub fn unpack_block_into(
     }
 }
 
-fn decompress(
-    slot: &'static LocalKey<Slot<Decompressor<'static>>>,
-    base: Option<&[u8]>,
-    packed: &[u8],
-    raw_bytes: u32,
-    raw: &mut Vec<u8>,
-) -> Result<(), Damage> {
+fn decompress(packed: &[u8], base: &[u8], raw_bytes: u32, raw: &mut Vec<u8>) -> Result<(), Damage> {
     if u64::from(raw_bytes) > packed.len() as u64 * MAX_RATIO {
         return damage(format!("{} bytes cannot hold {raw_bytes}", packed.len()));
     }
     raw.reserve(raw_bytes as usize);
-    slot.with_borrow_mut(|slot| {
-        *slot = slot.take().or_else(|| Decompressor::new().ok());
-        let Some(zstd) = slot.as_mut() else { return damage("no memory to decompress a block") };
-        let set = base.map_or(Ok(()), |base| zstd.set_dictionary(base));
-        match set.and_then(|()| zstd.decompress_to_buffer(packed, raw)) {
-            Ok(_) => Ok(()),
-            Err(error) => damage(format!("cannot decompress a block: {error}")),
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        *slot = slot.take().or_else(DCtx::try_create);
+        match slot.as_mut().map(|zstd| zstd.decompress_using_dict(raw, packed, base)) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(code)) => {
+                damage(format!("cannot decompress a block: {}", get_error_name(code)))
+            }
+            None => damage("no memory to decompress a block"),
         }
     })
 }

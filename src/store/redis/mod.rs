@@ -428,7 +428,7 @@ impl Store for RedisStore {
         let wanted: Vec<Range> = wanted.iter().map(range).collect();
         let runs = range::joined(&wanted);
         let found = self.ranges(&runs.iter().map(|run| run.range).collect::<Vec<_>>())?;
-        Ok(range::apart(&wanted, &runs, &found))
+        Ok(range::apart(&wanted, &runs, found))
     }
 
     fn settle(

@@ -58,10 +58,15 @@ pub fn joined(wanted: &[Range]) -> Vec<Run> {
 }
 
 /// The wanted ranges, cut out of what was found of the runs; `None` where that ends before.
-pub fn apart(wanted: &[Range], runs: &[Run], found: &[Vec<u8>]) -> Vec<Option<Vec<u8>>> {
+pub fn apart(wanted: &[Range], runs: &[Run], found: Vec<Vec<u8>>) -> Vec<Option<Vec<u8>>> {
     let mut wanted = wanted.iter();
     let mut pieces = Vec::with_capacity(wanted.len());
     for (run, bytes) in runs.iter().zip(found) {
+        if run.covers == 1 && bytes.len() == run.range.len() {
+            wanted.next();
+            pieces.push(Some(bytes));
+            continue;
+        }
         for one in wanted.by_ref().take(run.covers) {
             let start = (one.start - run.range.start) as usize;
             pieces.push(bytes.get(start..start + one.len()).map(<[u8]>::to_vec));
@@ -94,7 +99,7 @@ mod tests {
         assert_eq!(runs[0].range, range(1, 2, 10));
         // The second run ends a byte early, the last is missing.
         let found = [b"abcdefgh".to_vec(), b"i".to_vec(), Vec::new()];
-        let pieces = apart(&wanted, &runs, &found);
+        let pieces = apart(&wanted, &runs, found);
         let texts: Vec<_> = pieces.iter().map(|piece| piece.as_deref()).collect();
         assert_eq!(texts, [Some(&b"abc"[..]), Some(b"de"), Some(b"h"), None, None]);
     }
