@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(runs[0].range, range(1, 2, 10));
         // The second run ends a byte early, the last is missing.
         let found = [b"abcdefgh".to_vec(), b"i".to_vec(), Vec::new()];
-        let pieces = apart(&wanted, &runs, found);
+        let pieces = apart(&wanted, &runs, found.to_vec());
         let texts: Vec<_> = pieces.iter().map(|piece| piece.as_deref()).collect();
         assert_eq!(texts, [Some(&b"abc"[..]), Some(b"de"), Some(b"h"), None, None]);
     }
