@@ -12,10 +12,12 @@ use std::collections::BTreeSet;
 
 /// Counted cost of one chunk: entry, place in its batch, floor tree, place in its set.
 const CHUNK_BYTES: u64 = 120;
-/// Counted cost of one batch without its chunks: entry in a half-full table, blocks, marks.
+/// Counted cost of one batch without its chunks: entry in a half-full table, marks.
 const BATCH_BYTES: u64 = 300;
 /// Counted cost of one span of a live batch: its offset.
 const SPAN_BYTES: u64 = 8;
+/// The same of one block.
+const BLOCK_BYTES: u64 = size_of::<Block>() as u64;
 /// Cleaning begins where so many percent of what is wanted are stored, and goes on down to so many:
 /// what is moved for a little less is moved again for the next little.
 const CLEAN_FROM: u64 = 125;
@@ -67,6 +69,8 @@ pub struct Batches {
     spans: u64,
     /// Offsets held for the live batches, those of settled spans included.
     offsets_held: u64,
+    /// The same of blocks.
+    blocks_held: u64,
 }
 
 /// Batches worth cleaning together.
@@ -188,6 +192,7 @@ impl Batches {
 
     fn keep(&mut self, batch: BatchId, live: Live) {
         self.offsets_held += live.offsets.len() as u64;
+        self.blocks_held += live.blocks.len() as u64;
         self.totals.add(&live);
         let old = self.batches.insert(batch, live);
         self.dropped(old.as_ref());
@@ -201,6 +206,7 @@ impl Batches {
     fn dropped(&mut self, old: Option<&Live>) {
         if let Some(old) = old {
             self.offsets_held -= old.offsets.len() as u64;
+            self.blocks_held -= old.blocks.len() as u64;
             self.totals.take(old);
         }
     }
@@ -368,7 +374,8 @@ impl Batches {
 
     pub fn bytes(&self) -> u64 {
         let chunks = self.chunks.len() - self.free.len();
-        chunk_bytes(chunks as u64, self.offsets_held) + self.batches.len() as u64 * BATCH_BYTES
+        let batches = self.batches.len() as u64 * BATCH_BYTES + self.blocks_held * BLOCK_BYTES;
+        chunk_bytes(chunks as u64, self.offsets_held) + batches
     }
 
     pub fn live_bytes(&self) -> u64 {
