@@ -1,3 +1,5 @@
+//! Blocks on their base, and headers that name one.
+
 use super::*;
 use crate::segment::chunk::Body;
 use crate::segment::span::{FlagSplice, IdSplice, Span, Splice};
