@@ -5,10 +5,6 @@
 # kafka: mock
 . "$(dirname "$0")/lib/common.sh"
 
-# more SEED PARTITION
-more() {
-    generate --traces 40 --seed "$1" | tee -a "$TMP/in" | produce "$IN" --partition "$2" >/dev/null
-}
 # ends SHARDS: those that have a position have these.
 ends() {
     board_says 'sorted((x["shard"], x["position"]) for x in s if x["position"] is not None)' "$1"
@@ -25,16 +21,16 @@ tell_mock leader "$IN" 1 gone
 start_spanbufd --start-from latest --ingest-workers 2 --flusher-processes 2 \
     --timeout 2 --root-timeout 1
 wait_until 30 ends "[(0, $(end 0)), (2, $(end 2)), (3, $(end 3))]"
-more 81 0
-more 82 2
+more 40 --partition 0
+more 40 --partition 2
 wait_until 20 all_out "$TMP/in"
 wait_until 20 says 'partitions do not answer.*: 1: .*look at their leaders'
 says 'Kafka is away' && fail "the brokers are there"
 tell_mock leader "$IN" 1 1
 wait_until 40 board_says '[x["position"] for x in s if x["shard"] == 1]' "[$(end 1)]"
 wait_until 20 says 'partitions do not answer.*works again'
-more 83 1
-more 84 3
+more 40 --partition 1
+more 40 --partition 3
 wait_until 20 all_out "$TMP/in"
 [ "$(said 'the group begins, with 4 partitions')" -eq 1 ] || fail "the group did not begin once"
 stop_spanbufd

@@ -10,7 +10,6 @@ limit() {
         prlimit --pid "$(board "w['$who']['pid']")" --nofile="$1:"
     done
 }
-more() { generate --traces 20 --seed "$1" | tee -a "$TMP/in" | produce "$IN" >/dev/null; }
 # all_say WHAT: so do all workers, and that no more files can be opened.
 all_say() {
     for who in ingest/0 flusher/0 flusher/1; do
@@ -25,13 +24,13 @@ start_redis
 start_kafka 2
 start_spanbufd --flusher-processes 2 --timeout 3 --root-timeout 2 --max-unhealthy-seconds 5
 wait_until 20 board_says 'sorted(x["holder"] is not None for x in s)' '[True, True]'
-more 1
+more 20
 wait_until 10 all_out "$TMP/in"
 limit 3
-more 2
+more 20
 wait_until 10 all_out "$TMP/in"
 redis_cli client kill type normal >/dev/null
-more 3
+more 20
 wait_until 20 all_say 'cannot connect to redis'
 tell_mock down
 wait_until 20 all_say 'Kafka is away'

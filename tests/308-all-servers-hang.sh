@@ -8,11 +8,7 @@
 
 flows() { board_says 'len([x for x in s if x["paused"] == 0])' 64; }
 hang() {
-    end=$(($(date +%s) + 13))
-    while [ "$(date +%s)" -lt $end ]; do
-        board_says 'max(x["heartbeat_age_ms"] for x in w.values()) < 5000' True ||
-            fail "a worker's loop does not turn"
-    done
+    loops_turn 13 5000
     board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"
 }
 

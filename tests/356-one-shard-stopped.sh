@@ -6,13 +6,6 @@
 # timeout: 240
 . "$(dirname "$0")/lib/common.sh"
 
-seed=500
-# more PARTITION
-more() {
-    seed=$((seed + 1))
-    generate --traces 20 --seed $seed | tee -a "$TMP/in" | produce "$IN" --partition "$1" >/dev/null
-}
-
 # occupy KEY: somebody else's is in the place of shard 0's; clear KEY: that goes, ours is back.
 occupy() {
     : >"$TMP/log"
@@ -35,11 +28,11 @@ for key in l d; do
     occupy $key
     start_spanbufd --timeout 2 --root-timeout 1
     stopped ingest/0
-    more 1
+    more 20 --partition 1
     wait_until 40 all_out "$TMP/in"
     clear $key
     goes_on ingest/0
-    more 0
+    more 20 --partition 0
     wait_until 40 all_out "$TMP/in"
     [ $key = d ] || stop_spanbufd
 done
@@ -47,13 +40,13 @@ done
 # What is settled: found by the flusher when something has been delivered, which is not sent again.
 lives=$(board 'total("lives")')
 occupy d
-more 0
+more 20 --partition 0
 stopped flusher/0
-more 1
+more 20 --partition 1
 wait_until 40 all_out "$TMP/in"
 clear d
 goes_on flusher/0
-more 0
+more 20 --partition 0
 wait_until 40 all_out "$TMP/in"
 board_says 'total("lives")' "$lives" || fail "a life was dropped for it"
 check "$TMP/in"
@@ -61,17 +54,17 @@ check "$TMP/in"
 # The list of batches: found by the append and the flusher; the position: by looking.
 for key in l p; do
     occupy $key
-    more 1
+    more 20 --partition 1
     [ $key != l ] || generate --traces 20 --seed 77 | tee "$TMP/held" |
         produce "$IN" --partition 0 >/dev/null
     stopped ingest/0
-    more 1
+    more 20 --partition 1
     wait_until 40 all_out "$TMP/in"
     cat "$TMP/held" >>"$TMP/in"
     : >"$TMP/held"
     clear $key
     goes_on ingest/0
-    more 0
+    more 20 --partition 0
     wait_until 40 all_out "$TMP/in"
 done
 
@@ -89,7 +82,7 @@ for key in $keys; do
 done
 signal_worker CONT flusher/0
 stopped flusher/0
-more 1
+more 20 --partition 1
 wait_until 40 all_out "$TMP/in"
 for key in $keys; do
     [ "$(redis_cli hget "$key" foreign)" = yes ] || fail "the foreign key is gone"
@@ -104,8 +97,8 @@ board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was rest
 redis_cli hset "$ID:{0}:d" foreign yes >/dev/null
 redis_cli zadd "$ID:{0}:l" 0 foreign >/dev/null
 signal_worker KILL flusher/0
-more 0
-more 1
+more 20 --partition 0
+more 20 --partition 1
 wait_until 40 all_out "$TMP/in"
 [ "$(redis_cli hget "$ID:{0}:d" foreign)" = yes ] || fail "the foreign mark is gone"
 
@@ -113,10 +106,10 @@ wait_until 40 all_out "$TMP/in"
 : >"$TMP/log"
 redis_cli hdel "$ID:{0}:p" tip >/dev/null
 wait_until 40 says "flusher/0: shard 0 is stopped, and no other: .*delete the shard's key p"
-more 1
+more 20 --partition 1
 wait_until 40 all_out "$TMP/in"
 redis_cli del "$ID:{0}:p" >/dev/null
-more 0
+more 20 --partition 0
 wait_until 40 all_out "$TMP/in"
 stop_spanbufd
 check "$TMP/in" --doubled 1000000

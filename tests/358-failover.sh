@@ -5,11 +5,6 @@
 # timeout: 200
 . "$(dirname "$0")/lib/common.sh"
 
-seed=700
-more() {
-    seed=$((seed + 1))
-    generate --traces 30 --seed $seed | tee -a "$TMP/in" | produce "$IN" >/dev/null
-}
 all_read() { board_says 'total("position")' "$(wc -l <"$TMP/in")"; }
 
 # start_server N: behind a socket of its own; sets PORT and REDIS.
@@ -38,7 +33,7 @@ start_spanbufd --timeout 4 --root-timeout 3
 for number in 1 2; do
     master=$REDIS
     port=$PORT
-    more
+    more 30
     wait_until 40 all_read
     start_server $((number + 1))
     ask $((number + 1)) replicaof 127.0.0.1 "$port" >/dev/null
@@ -46,7 +41,7 @@ for number in 1 2; do
     # The replica keeps what it has; what comes now is the master's alone.
     ask $((number + 1)) replicaof 127.0.0.1 1 >/dev/null
     wait_until 40 all_out "$TMP/in"
-    more
+    more 30
     wait_until 40 all_read
     [ $number -eq 1 ] || stop_spanbufd
     kill -KILL "$master"
@@ -58,7 +53,7 @@ for number in 1 2; do
     [ $number -eq 2 ] || grep -Eq 'went another way|stands elsewhere|not what we left' "$TMP/log" ||
         fail "the daemon has not noticed: this tests nothing"
 done
-more
+more 30
 wait_until 40 all_out "$TMP/in"
 stop_spanbufd
 check "$TMP/in"

@@ -5,11 +5,6 @@
 # timeout: 240
 . "$(dirname "$0")/lib/common.sh"
 
-seed=800
-more() {
-    seed=$((seed + 1))
-    generate --traces 5 --seed $seed | tee -a "$TMP/in" | produce "$IN" >/dev/null
-}
 config() { redis_cli config set "$@" >/dev/null; }
 all_read() { board_says 'total("read")' "$(wc -l <"$TMP/in")"; }
 kill_clients() { redis_cli client kill type normal skipme yes >/dev/null; }
@@ -106,7 +101,7 @@ over() { ! says "WARN .*$1/0: the store" || says "INFO .*$1/0: the store .*works
 row() {
     : >"$TMP/log"
     "$1_on"
-    more
+    more 5
     wait_until 40 says "WARN .*/0: .*$2"
     "$1_off"
     wait_until 40 all_read
@@ -128,7 +123,7 @@ start_kafka 2
 REDIS_IN_FILE=1
 start_spanbufd --redis-url "redis+unix://$REDIS_SOCKET" --redis-password-file "$TMP/password" \
     --timeout 3 --root-timeout 2
-more
+more 5
 wait_until 40 all_read
 
 row loading 'LOADING.*waited for'
@@ -151,7 +146,7 @@ row pause 'cannot read from .*go on trying'
 wait_until 60 all_out "$TMP/in"
 : >"$TMP/log"
 redis_cli script flush >/dev/null
-more
+more 5
 wait_until 60 all_out "$TMP/in"
 if grep -E 'WARN|ERROR' "$TMP/log"; then fail "something is said of scripts that are gone"; fi
 board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"

@@ -6,13 +6,12 @@
 # timeout: 180
 . "$(dirname "$0")/lib/common.sh"
 
-more() { generate --traces 20 --seed "$1" | tee -a "$TMP/in" | produce "$IN" >/dev/null; }
-# silent SEED: no name is known, no connection is left, and more is to be done.
+# silent: no name is known, no connection is left, and more is to be done.
 silent() {
     rm "$TMP/pace"
     : >"$TMP/log"
     redis_cli client kill type normal skipme yes >/dev/null
-    more "$1"
+    more 20
     for who in ingest flusher; do
         wait_until 20 says "$who/0: .*cannot look up redis.test.*answered yet; check .*resolv.conf"
     done
@@ -41,30 +40,25 @@ start() {
     wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(2, {0})'
 }
 start
-more 1
+more 20
 wait_until 20 all_out "$TMP/in"
 
-silent 2
+silent
 # The C library asks for ten seconds.
-end=$(($(date +%s) + 15))
-while [ "$(date +%s)" -lt $end ]; do
-    board_says 'max(x["heartbeat_age_ms"] for x in w.values()) < 5000' True ||
-        fail "a worker's loop does not turn"
-    sleep 0.2
-done
+loops_turn 15 5000
 [ "$(said 'WARN .*cannot look up')" -le 5 ] || fail "said $(said 'WARN .*cannot look up') times"
 echo 0 >"$TMP/pace"
 wait_until 30 says 'works again'
 wait_until 30 all_out "$TMP/in"
 
 # Longer than connecting may take.
-silent 3
+silent
 echo 3 >"$TMP/pace"
 wait_until 60 all_out "$TMP/in"
 echo 0 >"$TMP/pace"
 board_says 'sum(x["restarts"] for x in w.values())' 0 || fail "a worker was restarted"
 
-silent 4
+silent
 stops_within 8000 'silent name servers'
 echo 0 >"$TMP/pace"
 start

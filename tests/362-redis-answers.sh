@@ -7,22 +7,17 @@
 # timeout: 300
 . "$(dirname "$0")/lib/common.sh"
 
-seed=300
-more() {
-    seed=$((seed + 1))
-    generate --traces 5 --seed $seed | tee -a "$TMP/in" | produce "$IN" >/dev/null
-}
 refused_once() { [ ! -e "$TMP/faults.once" ]; }
 # row PATTERN ANSWER: to the next script, then to all that concerns keys.
 row() {
     echo "$2" >"$TMP/faults.once"
-    more
+    more 5
     wait_until 20 refused_once
     wait_until 40 all_out "$TMP/in"
     wait_until 20 calm
     : >"$TMP/log"
     echo "$2" >"$TMP/faults.refuse"
-    more
+    more 5
     for who in ingest flusher; do wait_until 20 says "WARN .*$who/0: .*$1"; done
     rm "$TMP/faults.refuse"
     wait_until 40 all_out "$TMP/in"
@@ -49,7 +44,7 @@ python3 "$ROOT/tests/lib/proxy.py" "$TMP/proxy.sock" "$REDIS_SOCKET" "$TMP/fault
 started $!
 wait_until 5 test -S "$TMP/proxy.sock"
 start
-more
+more 5
 wait_until 40 all_out "$TMP/in"
 
 row 'TRYAGAIN.*not part of any' 'TRYAGAIN Multiple keys request during rehashing of slot'
@@ -67,7 +62,7 @@ check "$TMP/in"
 
 for answer in 'MOVED 3999 127.0.0.1:6381' 'ASK 3999 127.0.0.1:6381' 'CROSSSLOT Keys in request'; do
     : >"$TMP/log"
-    more
+    more 5
     echo "$answer" >"$TMP/faults.refuse"
     ended 78
     says "one node of a Redis Cluster (${answer%% *}.*not part of one" || fail "not said: $answer"

@@ -69,6 +69,15 @@ wait_until() {
     done
 }
 
+# holds SECONDS cmd…: true for so long.
+holds() {
+    holds_until=$(($(date +%s) + $1)); shift
+    while [ "$(date +%s)" -lt $holds_until ]; do
+        "$@" >"$TMP/answer" 2>&1 || { cat "$TMP/answer" >&2; fail "no longer so: $*"; }
+        sleep 0.2
+    done
+}
+
 gone() { ! alive "$1"; }
 
 expect_obituary() { grep -Eq -- "$1" "$TMP/log" || fail "no obituary like '$1' in the log"; }
@@ -149,6 +158,11 @@ signal_worker() {
     kill "-$1" "$pid"
 }
 
+# loops_turn SECONDS MS: for so long no heart stands for longer than that.
+loops_turn() {
+    holds "$1" board_says "max(x['heartbeat_age_ms'] for x in w.values()) < $2" True
+}
+
 board_says() { [ "$(board "$1")" = "$2" ] || { board "$1"; return 1; }; }
 
 # stops_within MS WHAT: the daemon ends in order and in time though WHAT does not answer.
@@ -164,6 +178,14 @@ stops_within() {
 # said PATTERN: how many lines of the daemon's log say so; says PATTERN [N]: more than N.
 said() { grep -c -- "$1" "$TMP/log" || true; }
 says() { [ "$(said "$1")" -gt "${2:-0}" ]; }
+
+# lasts SECONDS PATTERN OVER: it is said, once, and for so long not that OVER works again.
+lasts() {
+    wait_until 60 says "$2"
+    holds "$1" is_not_over "$3"
+    [ "$(said "$2")" -eq 1 ] || fail "said more than once: $2"
+}
+is_not_over() { ! says "$1.*works again"; }
 
 # hear_notify: stands in for systemd from now on; told PATTERN: what the daemon has told it.
 hear_notify() {
@@ -196,6 +218,14 @@ check() {
 }
 
 generate() { "$SPANBUFD" generate "$@"; }
+
+# more TRACES [options of produce…]: so many new ones into the input topic, and into $TMP/in.
+MORE_SEED=1000
+more() {
+    MORE_SEED=$((MORE_SEED + 1)) more_traces=$1; shift
+    generate --traces "$more_traces" --seed $MORE_SEED | tee -a "$TMP/in" |
+        produce "$IN" "$@" >/dev/null
+}
 
 . "$ROOT/tests/lib/redis.sh"
 . "$ROOT/tests/lib/kafka.sh"
