@@ -12,9 +12,6 @@
 outage=25
 [ -z "${SPANBUFD_TEST_LONG:-}" ] || outage=120
 start_redis
-start_apache "$TMP/apache"
-started "$APACHE_PID"
-TEST_APACHE=$APACHE
 start_kafka 2
 # 100 MB that do not compress: more than may be in flight.
 generate --traces 1 --seed 59 >"$TMP/one"

@@ -23,7 +23,6 @@ as() {
 }
 
 start_redis
-fetch_apache || skip "no Apache Kafka"
 format_apache "$TMP/kafka"
 port=$(free_port)
 SASL=127.0.0.1:$port

@@ -7,21 +7,15 @@
 . "$(dirname "$0")/lib/common.sh"
 
 start_redis
-fetch_apache || skip "no Apache Kafka"
-start_apache "$TMP/kafka" || fail "Kafka does not start"
-broker=$APACHE_PID BOOTSTRAP=$APACHE
-started "$broker"
-ID=${TMP##*.} IN=in-$ID OUT=out-$ID
-"$TESTKIT" create-topic "$BOOTSTRAP" "$IN" 4
-"$TESTKIT" create-topic "$BOOTSTRAP" "$OUT" 2
-hang() { kill -STOP "$broker" && began=$(date +%s); }
+start_kafka 4
+hang() { kill -STOP "$APACHE_PID" && began=$(date +%s); }
 in_flight() { board_says "w['flusher/0']['in_flight'] >= $1" True; }
 # The broker stops while so many bytes are in flight: the board may be a turn old, so it is asked
 # twice.
 hang_with() {
     hang
     if in_flight "$1" && sleep 0.2 && in_flight "$1"; then return 0; fi
-    kill -CONT "$broker"
+    kill -CONT "$APACHE_PID"
     return 1
 }
 hung() { [ $(($(date +%s) - began)) -ge "$1" ]; }
@@ -44,7 +38,7 @@ board_says 'max(x["heartbeat_age_ms"] for x in w.values()) < 6000' True ||
     fail "a loop does not turn"
 board_says 'w["flusher/0"]["waiting_for"], sum(x["restarts"] for x in w.values())' '(1, 0)' ||
     fail "not waiting for Kafka, or restarted"
-kill -CONT "$broker"
+kill -CONT "$APACHE_PID"
 wait "$feed" || fail "the feed failed"
 wait_until 90 all_out "$TMP/in"
 stop_spanbufd
@@ -54,7 +48,7 @@ stop_spanbufd
 stop_beside_it() {
     wait_until 20 hang_with "$1"
     stops_within 8000 'a hanging broker'
-    kill -CONT "$broker"
+    kill -CONT "$APACHE_PID"
 }
 # All is delivered, and not committed.
 start --commit-interval 3600

@@ -7,16 +7,6 @@
 . "$(dirname "$0")/lib/common.sh"
 
 acl() { python3 "$ROOT/tests/lib/acl.py" "$BOOTSTRAP" "$@" || fail "acl $*"; }
-more() { generate --traces 40 --seed "$1" | tee -a "$TMP/in" | produce "$IN" >/dev/null; }
-# lasts PATTERN OVER SEED: said when more comes, and not said to be over.
-lasts() {
-    more "$3"
-    wait_until 60 says "$1"
-    began=$(date +%s)
-    while [ $(($(date +%s) - began)) -lt 8 ]; do sleep 0.2; done
-    says "$2.*works again" && fail "it is not over: $2"
-    [ "$(said "$1")" -eq 1 ] || fail "said more than once: $1"
-}
 # healed OVER: said to be over, and everything is out.
 healed() {
     wait_until 60 says "$1.*works again"
@@ -25,39 +15,32 @@ healed() {
 }
 
 start_redis
-fetch_apache || skip "no Apache Kafka"
-format_apache "$TMP/kafka"
-cat >>"$TMP/kafka/server.properties" <<END
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=true
-END
-run_apache "$TMP/kafka" || fail "Kafka does not start"
-started "$APACHE_PID"
-BOOTSTRAP=$APACHE ID=${TMP##*.}
-IN=in-$ID OUT=out-$ID
-for topic in "$IN" "$OUT"; do
-    "$TESTKIT" create-topic "$BOOTSTRAP" "$topic" 2
-    acl allow topic "$topic" all
-done
+KAFKA_PROPERTIES='authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true'
+start_kafka 2
+for topic in "$IN" "$OUT"; do acl allow topic "$topic" all; done
 acl allow group "$ID" all
 start_spanbufd --timeout 3 --root-timeout 2 --max-unhealthy-seconds 8 \
     --kafka-consumer session.timeout.ms=6000 --kafka-consumer heartbeat.interval.ms=500
-more 121
+more 40
 wait_until 60 all_out "$TMP/in"
 : >"$TMP/log"
 
 acl deny topic "$IN" read
-lasts 'Kafka refuses us (input): .*grant' 'Kafka refuses us (input)' 122
+more 40
+lasts 8 'Kafka refuses us (input): .*grant' 'Kafka refuses us (input)'
 acl undeny topic "$IN" read
 healed 'Kafka refuses us (input)'
 
 acl deny group "$ID" read
-lasts 'Kafka refuses us (input): JoinGroup.*grant' 'Kafka refuses us (input)' 123
+more 40
+lasts 8 'Kafka refuses us (input): JoinGroup.*grant' 'Kafka refuses us (input)'
 acl undeny group "$ID" read
 healed 'Kafka refuses us (input)'
 
 acl deny topic "$OUT" write
-lasts 'Kafka refuses us (output): .*grant' 'Kafka refuses us (output)' 124
+more 40
+lasts 8 'Kafka refuses us (output): .*grant' 'Kafka refuses us (output)'
 acl undeny topic "$OUT" write
 healed 'Kafka refuses us (output)'
 

@@ -16,9 +16,7 @@ keytool -genkeypair -alias kafka -keyalg RSA -validity 3650 -dname CN=localhost 
 keytool -exportcert -rfc -alias kafka -keystore "$folder/keys.p12" -storepass changeit \
     >"$folder/ca.pem"
 
-start_apache "$folder/kafka"
-kill -TERM "$APACHE_PID"
-wait "$APACHE_PID" || true
+format_apache "$folder/kafka"
 sed -i -e "s#^\(listeners=.*\),CONTROLLER#\1,SSL://127.0.0.1:$tls,CONTROLLER#" \
     -e "s#^\(advertised.listeners=.*\)#\1,SSL://127.0.0.1:$tls#" \
     -e 's#^\(listener.security.protocol.map=.*\)#\1,SSL:SSL#' "$folder/kafka/server.properties"

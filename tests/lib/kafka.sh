@@ -2,7 +2,8 @@
 #
 # The mock belongs to the test that starts it. Apache Kafka takes seconds to start, so run.sh
 # starts one for all tests of a run ($TEST_APACHE is its address); topics are named after the
-# test's own folder, so that no two tests meet. A test that breaks its broker starts its own.
+# test's own folder, so that no two tests meet. A test that breaks its broker (`# kafka: own`)
+# starts one of its own, with the lines of $KAFKA_PROPERTIES if it has any.
 # Sourced by common.sh and by run.sh.
 # shellcheck shell=sh
 
@@ -16,13 +17,22 @@ start_kafka() {
     IN=in-$ID OUT=out-$ID DEAD=dead-$ID
     case $TEST_KAFKA in
         mock) start_mock "$IN:${1:-4}" "$OUT:2" "$DEAD:1" ;;
-        apache | own)
+        apache)
             BOOTSTRAP=${TEST_APACHE:?run.sh starts it}
-            "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" "${1:-4}"
-            "$TESTKIT" create-topic "$BOOTSTRAP" "$OUT" 2
-            "$TESTKIT" create-topic "$BOOTSTRAP" "$DEAD" 1 ;;
+            create_topics "${1:-4}" ;;
+        own)
+            start_apache "$TMP/kafka" || fail "Kafka does not start"
+            started "$APACHE_PID"
+            BOOTSTRAP=$APACHE
+            create_topics "${1:-4}" ;;
         *) fail "TEST_KAFKA is $TEST_KAFKA: mock, apache or own" ;;
     esac
+}
+
+create_topics() {
+    "$TESTKIT" create-topic "$BOOTSTRAP" "$IN" "$1"
+    "$TESTKIT" create-topic "$BOOTSTRAP" "$OUT" 2
+    "$TESTKIT" create-topic "$BOOTSTRAP" "$DEAD" 1
 }
 
 # The mock ends when its standard input closes, and obeys what is written there.
@@ -105,6 +115,7 @@ log.retention.check.interval.ms=1000
 message.max.bytes=25000000
 log.message.timestamp.after.max.ms=9223372036854775807
 log.dirs=$1/data
+${KAFKA_PROPERTIES:-}
 EOF
     uuid=$(java -cp "$KAFKA_CACHE/libs/*" kafka.tools.StorageTool random-uuid 2>/dev/null)
     java -cp "$KAFKA_CACHE/libs/*" kafka.tools.StorageTool format -t "$uuid" \
