@@ -240,9 +240,13 @@ memory_exhausted() {
     until_true 30 board_says default 'd["health"]' healthy
     before=$(pid_of spanbufd)
     kills=$(said_count 'signal 9')
-    systemctl set-property --runtime spanbufd \
-        "MemoryMax=$(($(show spanbufd MemoryCurrent) * 85 / 100))"
-    until_true 60 more_said "$kills" 'signal 9'
+    # Also after a failure, or every later start would fail of it.
+    trap 'systemctl set-property --runtime spanbufd MemoryMax=infinity' EXIT
+    # Of what the kernel cannot take back: file pages it would take first, for as long as they last.
+    held=$(awk '$1 == "anon" || $1 == "shmem" { sum += $2 } END { print sum }' \
+        "/sys/fs/cgroup$(show spanbufd ControlGroup)/memory.stat")
+    systemctl set-property --runtime spanbufd "MemoryMax=$((held * 85 / 100))"
+    until_true 120 more_said "$kills" 'signal 9'
     systemctl set-property --runtime spanbufd MemoryMax=infinity
     until_true 60 board_says default 'd["health"]' healthy
     [ "$(pid_of spanbufd)" = "$before" ]
