@@ -1,7 +1,7 @@
 #!/bin/sh
 # A dead-letter topic that takes nothing stops no segment, has none sent again, keeps no room from
-# being made and holds up no stop; where letters are what fills the index no segment is torn for it,
-# and reading pauses. When it takes messages again, all that waited gets there.
+# being made and holds up no stop; where letters fill the index no segment is torn, and reading
+# pauses. Once it takes messages, all that waited gets there. Letters are no sign of the output.
 # kafka: mock
 # timeout: 240
 . "$(dirname "$0")/lib/common.sh"
@@ -101,4 +101,17 @@ tell_mock topic-error "$DEAD" none
 wait_until 60 board_says 'total("dead_letters"), {x["paused"] for x in s}' '(4001, {0})'
 wait_until 20 says 'dead letters fill the index.*works again'
 board_says 'total("delivered")' 0 || fail "segments were torn"
+stop_spanbufd
+
+tell_mock topic-error "$OUT" topic-denied
+start_spanbufd --timeout 3 --root-timeout 1 --dead-letter-topic "$DEAD"
+wait_until 40 board_says 'len(s), {x["paused"] for x in s}' '(1, {0})'
+wait_until 40 says '(output).*grant'
+for letters in 1 2 3; do
+    echo 'no span' | produce "$IN" >/dev/null
+    wait_until 20 board_says 'total("dead_letters")' $letters
+    board_says 'w["flusher/0"]["waiting_for"]' 1 || fail "the output is no longer waited for"
+done
+tell_mock topic-error "$OUT" none
+wait_until 20 says '(output).*works again'
 stop_spanbufd

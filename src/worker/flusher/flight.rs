@@ -370,8 +370,12 @@ pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
     if dead_letters.acknowledged {
         desk.letters_acknowledged();
     }
-    if output.acknowledged || dead_letters.acknowledged {
+    // Letters tell that Kafka is there, but nothing of an output that takes no segment.
+    let is_refused = desk.kafka_backoff.is_failing();
+    if output.acknowledged || dead_letters.acknowledged && !is_refused {
         desk.kafka_acknowledges();
+    }
+    if output.acknowledged || dead_letters.acknowledged {
         desk.berth.moved();
     }
     for Landed { held, chunks, became } in landed {
