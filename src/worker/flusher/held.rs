@@ -5,21 +5,21 @@
 //! position, begins a new one at the floor.
 
 mod clean;
+mod due;
 
+use super::Desk;
 use super::claim::Claim;
-use super::flight::FLIGHT_BYTES;
 use super::headers::{header_pages, read_header};
 use super::ledger::Ledger;
 use super::owned::{Owned, close_books, rebuild, report_books};
 use super::pace::Pace;
 use super::tell::Teller;
-use super::{Desk, Room, clock};
 use crate::board::words::ShardWord;
 use crate::error::{Error, Result};
 use crate::segment::batch::Header;
 use crate::segment::index::{ChunkRef, DueSegment, Index};
 use crate::segment::offset_map::OffsetMap;
-use crate::segment::{BatchId, EventMs, Offset, ShardId};
+use crate::segment::{BatchId, Offset, ShardId};
 use crate::store::books::Settled;
 use crate::store::{Epoch, Fenced, State, Store, Taken};
 use crate::sys::{random, time};
@@ -407,49 +407,6 @@ impl Held {
         close_books(desk, self.shard, &taken.state.books);
         self.lose();
         Ok(())
-    }
-
-    /// Whether something may be due when the clock stands at `by`.
-    pub fn may_have_due(&self, by: Option<EventMs>) -> bool {
-        self.leaving.is_none() && self.owned.as_ref().is_some_and(|owned| owned.may_have_due(by))
-    }
-
-    /// What is due now, dead letters first, as far as there is room. Nothing until the index is
-    /// complete, and nothing of a shard that is being let go.
-    pub fn due(&mut self, desk: &Desk<'_>, room: Room) -> Vec<DueSegment> {
-        let until = self.certain_until(desk);
-        let Some(owned) = self.owned.as_mut().filter(|_| self.leaving.is_none()) else {
-            return Vec::new();
-        };
-        let count = room.letter_bytes.div_ceil(FLIGHT_BYTES) as usize;
-        let mut due = owned.index.letters(count, room.letter_bytes);
-        if let Some(now) = until {
-            let count = desk.config.max_flush_segments as usize;
-            due.extend(owned.index.due(now, count, room.bytes));
-        }
-        due
-    }
-
-    /// Up to when it is certain what is due.
-    fn certain_until(&self, desk: &Desk<'_>) -> Option<EventMs> {
-        // Before and after the position: going on, ingest moves the position first, so a clock that
-        // is read after it might count on a batch that is not indexed. Going back to where the
-        // store stands, it moves the clock first.
-        let before = clock(desk, self.shard)?;
-        let behind = self.board_position(desk).is_none() || self.is_behind(desk);
-        let now = clock(desk, self.shard)?.min(before);
-        // A deadline may have been postponed by a batch that is not indexed yet: up to the
-        // newest indexed time everything is certain, beyond it only without a backlog.
-        if behind { Some(self.owned.as_ref()?.index.indexed_ms()?.min(now)) } else { Some(now) }
-    }
-
-    /// The oldest open segments, before their time: only to make room in the store.
-    pub fn oldest(&mut self, desk: &Desk<'_>, room: Room) -> Vec<DueSegment> {
-        let count = desk.config.max_flush_segments as usize;
-        match &mut self.owned {
-            Some(owned) if self.leaving.is_none() => owned.index.oldest(count, room.bytes),
-            _ => Vec::new(),
-        }
     }
 
     /// These chunks are done with: delivered (P8), or dropped by policy.
