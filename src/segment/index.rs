@@ -255,6 +255,11 @@ impl Index {
         taken.into_iter().map(|set| self.hand_out(set)).collect()
     }
 
+    /// Dead letters wait.
+    pub fn has_letters(&self) -> bool {
+        self.letters.len() > 0
+    }
+
     /// Takes out dead letters, first those that have waited longest, at most `count`, and at most
     /// about `max_bytes` (one at least).
     pub fn letters(&mut self, count: usize, max_bytes: u64) -> Vec<DueSegment> {

@@ -233,6 +233,9 @@ impl Flusher<'_> {
         } else if now >= self.glance_at && self.may_have_due(now, Duration::ZERO) {
             let outcome = self.work(now);
             self.sort(outcome)?;
+        } else if self.letters_may_go(now) {
+            let outcome = self.flush_letters();
+            self.sort(outcome)?;
         }
         let wait = self.rest();
         self.acknowledge(wait);
@@ -368,12 +371,26 @@ impl Flusher<'_> {
                 self.round.rest(time::monotonic());
                 return Ok(false);
             }
-            self.desk.look_at_lanes();
-            let handed = self.round.hand_on(&mut self.desk, &mut self.held, &mut self.flights);
-            self.contain_round(handed)?;
-            self.desk.berth.beat();
+            self.hand_on_round()?;
         }
         Ok(true)
+    }
+
+    /// Hands on dead letters alone: segments are gathered for the next work.
+    fn flush_letters(&mut self) -> Result<()> {
+        if self.begin_round(|held, _, room| held.letters(room))? {
+            self.hand_on_round()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn hand_on_round(&mut self) -> Result<()> {
+        self.desk.look_at_lanes();
+        let handed = self.round.hand_on(&mut self.desk, &mut self.held, &mut self.flights);
+        self.contain_round(handed)?;
+        self.desk.berth.beat();
+        Ok(())
     }
 
     /// What is wrong with the round's shard alone ends the round and no more.

@@ -1,7 +1,7 @@
 //! When a flusher works, and how long it rests between.
 
 use super::held::Held;
-use super::{Flusher, clock};
+use super::{Flusher, LETTER_BYTES_MAX, clock};
 use crate::sys::time;
 use std::time::Duration;
 
@@ -36,6 +36,16 @@ impl Flusher<'_> {
             self.glance_at = if soon { now + GLANCE_INTERVAL } else { work_at };
         }
         self.glance_at.min(work_at).saturating_sub(now)
+    }
+
+    /// Whether dead letters need not wait for the next work: more wait, and half of their room is
+    /// free again, so that they still go many at a time. While their topic takes none, few try.
+    pub(super) fn letters_may_go(&self, now: Duration) -> bool {
+        let may_send = self.desk.may_send(&self.flights) && self.desk.store_backoff.is_over(now);
+        may_send
+            && self.round.is_over()
+            && self.held.iter().any(|held| held.alone.may_work(now) && held.has_letters())
+            && self.desk.letter_room(&self.flights) >= LETTER_BYTES_MAX / 2
     }
 
     /// Whether something that could be sent is due, or may be when the clocks have gone on by so

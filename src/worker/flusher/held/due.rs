@@ -2,7 +2,7 @@
 
 use super::Held;
 use crate::segment::EventMs;
-use crate::segment::index::DueSegment;
+use crate::segment::index::{DueSegment, Index};
 use crate::worker::flusher::flight::FLIGHT_BYTES;
 use crate::worker::flusher::{Desk, Room, clock};
 
@@ -16,16 +16,27 @@ impl Held {
     /// complete, and nothing of a shard that is being let go.
     pub fn due(&mut self, desk: &Desk<'_>, room: Room) -> Vec<DueSegment> {
         let until = self.certain_until(desk);
-        let Some(owned) = self.owned.as_mut().filter(|_| self.leaving.is_none()) else {
-            return Vec::new();
-        };
-        let count = room.letter_bytes.div_ceil(FLIGHT_BYTES) as usize;
-        let mut due = owned.index.letters(count, room.letter_bytes);
-        if let Some(now) = until {
+        let mut due = self.letters(room);
+        let owned = self.owned.as_mut().filter(|_| self.leaving.is_none());
+        if let (Some(owned), Some(now)) = (owned, until) {
             let count = desk.config.max_flush_segments as usize;
             due.extend(owned.index.due(now, count, room.bytes));
         }
         due
+    }
+
+    /// Dead letters alone.
+    pub fn letters(&mut self, room: Room) -> Vec<DueSegment> {
+        let Some(owned) = self.owned.as_mut().filter(|_| self.leaving.is_none()) else {
+            return Vec::new();
+        };
+        let count = room.letter_bytes.div_ceil(FLIGHT_BYTES) as usize;
+        owned.index.letters(count, room.letter_bytes)
+    }
+
+    /// Dead letters wait that could go.
+    pub fn has_letters(&self) -> bool {
+        self.leaving.is_none() && self.index().is_some_and(Index::has_letters)
     }
 
     /// Up to when it is certain what is due.
