@@ -190,7 +190,12 @@ impl Walk {
         let listed = [Listed { id, header_bytes, first: batch.header.start }];
         let wanted = [(SHARD, id, batch.header.blocks[0])];
         let (a, b) = both(one.headers(SHARD, &listed), two.headers(SHARD, &listed));
-        let (c, d) = both(one.fetch(&wanted), two.fetch(&wanted));
+        let fetched = |store: &mut dyn Store| {
+            let mut found = Vec::new();
+            let mut keep = |place, one: Option<&[u8]>| found.push((place, one.map(<[u8]>::to_vec)));
+            store.fetch(&wanted, &mut keep).map(|()| found)
+        };
+        let (c, d) = both(fetched(one), fetched(two));
         (a + &c, b + &d)
     }
 }

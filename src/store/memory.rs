@@ -4,8 +4,8 @@
 //! to lose replies, to lose everything, and to go back in time.
 
 use super::{
-    Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, Settled, State, Store,
-    Taken,
+    Append, Appended, Begun, Clean, Epoch, Fenced, FoundEach, Identity, Life, Listed, Settled,
+    State, Store, Taken,
 };
 use crate::error::{Error, Result};
 use crate::segment::batch::{Batch, Block};
@@ -248,12 +248,13 @@ impl Store for MemoryStore {
         self.answer(found)
     }
 
-    fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)]) -> Result<Vec<Option<Vec<u8>>>> {
-        let find = |(shard, id, block): &(ShardId, BatchId, Block)| {
-            self.shards.get(shard)?.range(*id, block.at, block.stored_bytes)
-        };
-        let found = wanted.iter().map(find).collect();
-        self.answer(found)
+    fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)], each: FoundEach<'_>) -> Result<()> {
+        for (place, (shard, id, block)) in wanted.iter().enumerate() {
+            let shard = self.shards.get(shard);
+            let found = shard.and_then(|shard| shard.range(*id, block.at, block.stored_bytes));
+            each(place, found.as_deref());
+        }
+        self.answer(())
     }
 
     fn settle(

@@ -160,6 +160,9 @@ pub struct Clean {
     pub carry: Batch,
 }
 
+/// Takes what was found of one of several blocks: its place among them, and its stored bytes.
+pub type FoundEach<'f> = &'f mut dyn FnMut(usize, Option<&[u8]>);
+
 pub trait Store {
     /// Reads each shard's state; `None` where there is no life.
     fn look(&mut self, shards: &[ShardId]) -> Result<Vec<Option<State>>>;
@@ -187,8 +190,9 @@ pub trait Store {
     /// The header bytes of batches; `None` where the value is missing or shorter.
     fn headers(&mut self, shard: ShardId, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>>;
 
-    /// The stored bytes of blocks; `None` where the value is missing or shorter.
-    fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)]) -> Result<Vec<Option<Vec<u8>>>>;
+    /// The stored bytes of blocks, handed to `each` as they come, with the place among those that
+    /// are wanted; `None` where the value is missing or shorter.
+    fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)], each: FoundEach<'_>) -> Result<()>;
 
     /// Records what is settled, for one shard, and in the same step what the books then say:
     /// `settled` is the life's sum with these marks included. At most [`SETTLE_BATCHES_MAX`].

@@ -445,7 +445,12 @@ impl World {
     }
 
     fn block(&mut self, chunk: &ChunkRef) -> Option<Vec<u8>> {
-        let mut fetch = |block| self.store.fetch(&[(SHARD, chunk.batch, block)]).unwrap().pop()?;
+        let mut fetch = |block| {
+            let mut stored = None;
+            let mut keep = |_, found: Option<&[u8]>| stored = found.map(<[u8]>::to_vec);
+            self.store.fetch(&[(SHARD, chunk.batch, block)], &mut keep).unwrap();
+            stored
+        };
         let base = match chunk.base {
             Some(base) => Some(batch::unpack_block(&base, None, &fetch(base)?).unwrap()),
             None => None,

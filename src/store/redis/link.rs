@@ -14,6 +14,7 @@ use crate::sys::{process, time};
 use lookup::Lookup;
 use redis::{Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, Value};
 use socket::{Socket, Unopened};
+use std::borrow::Borrow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ const CALLS_PER_BEAT: u32 = 3;
 
 /// Less is no server's `proto-max-bulk-len`.
 const BULK_BYTES_MIN: usize = 1 << 20;
+
+/// What most commands have: made at once, not little by little.
+const COMMAND_ARGS: usize = 4;
+const COMMAND_BYTES: usize = 128;
 
 const CONNECT: &str = "connect to";
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -57,7 +62,9 @@ pub struct Command(redis::Cmd);
 
 impl Command {
     pub fn new(name: &str) -> Command {
-        Command(redis::cmd(name))
+        let mut command = redis::Cmd::with_capacity(COMMAND_ARGS, COMMAND_BYTES);
+        command.arg(name);
+        Command(command)
     }
 
     pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Command {
@@ -164,36 +171,53 @@ impl Link {
 
     /// Sends all commands, then reads one reply for each, in order.
     pub fn call(&mut self, commands: &[Command]) -> Result<Vec<Reply>> {
+        let mut replies = Vec::with_capacity(commands.len());
+        self.call_each(commands, |reply| replies.push(reply))?;
+        Ok(replies)
+    }
+
+    /// The same, with each reply handed on before the next is read.
+    pub fn call_each<C: Borrow<Command>>(
+        &mut self,
+        commands: impl IntoIterator<Item = C>,
+        mut each: impl FnMut(Reply),
+    ) -> Result<()> {
         self.connect()?;
-        let result = self.exchange(commands);
-        let is_replicas =
-            |reply: &Reply| matches!(reply, Reply::Refused { code, .. } if code == "READONLY");
-        if result.as_ref().map_or(true, |replies| replies.iter().any(is_replicas)) {
+        let mut is_replica = false;
+        let result = self.exchange(commands, |reply| {
+            is_replica |= matches!(&reply, Reply::Refused { code, .. } if code == "READONLY");
+            each(reply);
+        });
+        if result.is_err() || is_replica {
             self.connection = None;
         }
         result
     }
 
-    fn exchange(&mut self, commands: &[Command]) -> Result<Vec<Reply>> {
+    fn exchange<C: Borrow<Command>>(
+        &mut self,
+        commands: impl IntoIterator<Item = C>,
+        mut each: impl FnMut(Reply),
+    ) -> Result<()> {
         let deadline = self.deadline;
         let Some(connection) = &mut self.connection else {
             return Err(Error::temporary(format!("no connection to {}", self.address)));
         };
-        let mut packed = Vec::new();
+        let (mut packed, mut count) = (Vec::new(), 0);
         for command in commands {
-            command.0.write_packed_command(&mut packed);
+            command.borrow().0.write_packed_command(&mut packed);
+            count += 1;
         }
         if let Err(why) = connection.send(&packed, deadline) {
             return Err(self.broken("write to", &why.into(), packed.len()));
         }
-        let mut replies = Vec::with_capacity(commands.len());
-        for _ in commands {
+        for _ in 0..count {
             match connection.receive(deadline) {
-                Ok(value) => replies.push(reply(value)),
+                Ok(value) => each(reply(value)),
                 Err(why) => return Err(self.broken("read from", &why, packed.len())),
             }
         }
-        Ok(replies)
+        Ok(())
     }
 
     /// A value that is larger than the server takes is answered with the end of the connection.

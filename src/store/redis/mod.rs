@@ -11,8 +11,8 @@ mod view;
 
 use super::keys;
 use super::{
-    Append, Appended, Begun, Clean, Epoch, Fenced, Identity, Life, Listed, SETTLE_BATCHES_MAX,
-    Settled, State, Store, Taken,
+    Append, Appended, Begun, Clean, Epoch, Fenced, FoundEach, Identity, Life, Listed,
+    SETTLE_BATCHES_MAX, Settled, State, Store, Taken,
 };
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -294,26 +294,39 @@ impl RedisStore {
         }
     }
 
-    /// What the values of batches hold in these ranges: less where they end before.
-    fn ranges(&mut self, wanted: &[Range]) -> Result<Vec<Vec<u8>>> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
+    /// What the values of batches hold in these ranges, each as it comes: less where they end before.
+    fn ranges<'r>(
+        &mut self,
+        wanted: impl Iterator<Item = &'r Range>,
+        mut each: impl FnMut(usize, Vec<u8>),
+    ) -> Result<()> {
+        let mut wanted = wanted.peekable();
+        if wanted.peek().is_none() {
+            return Ok(());
         }
-        let replies = self.call(|store| {
-            let get = |range: &Range| {
-                Command::new("GETRANGE")
-                    .arg(keys::batch(&store.namespace, range.shard, range.batch))
-                    .arg(range.start.to_string())
-                    .arg(range.end.saturating_sub(1).to_string())
-            };
-            wanted.iter().map(get).collect()
+        self.link.begin();
+        self.prepare()?;
+        let namespace = &self.namespace;
+        let commands = wanted.map(|range| {
+            Command::new("GETRANGE")
+                .arg(keys::batch(namespace, range.shard, range.batch))
+                .arg(range.start.to_string())
+                .arg(range.end.saturating_sub(1).to_string())
+        });
+        let mut refused = None;
+        let mut nth = 0;
+        self.link.call_each(commands, |reply| {
+            match reply {
+                Reply::Bytes(found) => each(nth, found),
+                Reply::Nil => each(nth, Vec::new()),
+                other => refused = Some(other),
+            }
+            nth += 1;
         })?;
-        let found = |reply| match reply {
-            Reply::Bytes(found) => Ok(found),
-            Reply::Nil => Ok(Vec::new()),
-            other => Err(self.unexpected("read a batch", Some(&other))),
-        };
-        replies.into_iter().map(found).collect()
+        match refused {
+            None => Ok(()),
+            refused => Err(self.unexpected("read a batch", refused.as_ref())),
+        }
     }
 }
 
@@ -417,18 +430,25 @@ impl Store for RedisStore {
     fn headers(&mut self, shard: ShardId, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>> {
         let range = |one: &Listed| Range::new(shard, one.id, 0, one.header_bytes);
         let wanted: Vec<Range> = listed.iter().map(range).collect();
-        let found = self.ranges(&wanted)?.into_iter().zip(&wanted);
-        Ok(found.map(|(bytes, range)| (bytes.len() == range.len()).then_some(bytes)).collect())
+        let mut headers = Vec::with_capacity(wanted.len());
+        self.ranges(wanted.iter(), |nth, bytes| {
+            headers.push((bytes.len() == wanted[nth].len()).then_some(bytes));
+        })?;
+        Ok(headers)
     }
 
-    fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)]) -> Result<Vec<Option<Vec<u8>>>> {
+    fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)], each: FoundEach<'_>) -> Result<()> {
         let range = |(shard, id, block): &(ShardId, BatchId, Block)| {
             Range::new(*shard, *id, block.at, block.stored_bytes)
         };
         let wanted: Vec<Range> = wanted.iter().map(range).collect();
         let runs = range::joined(&wanted);
-        let found = self.ranges(&runs.iter().map(|run| run.range).collect::<Vec<_>>())?;
-        Ok(range::apart(&wanted, &runs, found))
+        self.ranges(runs.iter().map(|run| &run.range), |nth, bytes| {
+            let run = &runs[nth];
+            for (place, found) in range::apart(&wanted, run, &bytes).enumerate() {
+                each(run.first + place, found);
+            }
+        })
     }
 
     fn settle(

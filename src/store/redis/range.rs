@@ -17,10 +17,11 @@ pub struct Range {
     pub end: u64,
 }
 
-/// A range to read, and how many of the wanted ones it covers.
+/// A range to read, and which of the wanted ones it covers: so many from the first on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     pub range: Range,
+    pub first: usize,
     pub covers: usize,
 }
 
@@ -45,34 +46,28 @@ impl Range {
 /// Joins neighbours that lie close together in one batch.
 pub fn joined(wanted: &[Range]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    for next in wanted {
+    for (first, next) in wanted.iter().enumerate() {
         match runs.last_mut() {
             Some(run) if run.range.takes_in(next) => {
                 run.range.end = next.end;
                 run.covers += 1;
             }
-            _ => runs.push(Run { range: *next, covers: 1 }),
+            _ => runs.push(Run { range: *next, first, covers: 1 }),
         }
     }
     runs
 }
 
-/// The wanted ranges, cut out of what was found of the runs; `None` where that ends before.
-pub fn apart(wanted: &[Range], runs: &[Run], found: Vec<Vec<u8>>) -> Vec<Option<Vec<u8>>> {
-    let mut wanted = wanted.iter();
-    let mut pieces = Vec::with_capacity(wanted.len());
-    for (run, bytes) in runs.iter().zip(found) {
-        if run.covers == 1 && bytes.len() == run.range.len() {
-            wanted.next();
-            pieces.push(Some(bytes));
-            continue;
-        }
-        for one in wanted.by_ref().take(run.covers) {
-            let start = (one.start - run.range.start) as usize;
-            pieces.push(bytes.get(start..start + one.len()).map(<[u8]>::to_vec));
-        }
-    }
-    pieces
+/// What was found of a run, told apart: each wanted range of it, `None` where that ends before.
+pub fn apart<'b>(
+    wanted: &[Range],
+    run: &Run,
+    found: &'b [u8],
+) -> impl Iterator<Item = Option<&'b [u8]>> {
+    wanted[run.first..run.first + run.covers].iter().map(|one| {
+        let start = (one.start - run.range.start) as usize;
+        found.get(start..start + one.len())
+    })
 }
 
 #[cfg(test)]
@@ -99,8 +94,8 @@ mod tests {
         assert_eq!(runs[0].range, range(1, 2, 10));
         // The second run ends a byte early, the last is missing.
         let found = [b"abcdefgh".to_vec(), b"i".to_vec(), Vec::new()];
-        let pieces = apart(&wanted, &runs, found.to_vec());
-        let texts: Vec<_> = pieces.iter().map(|piece| piece.as_deref()).collect();
+        let found = runs.iter().zip(&found);
+        let texts: Vec<_> = found.flat_map(|(run, found)| apart(&wanted, run, found)).collect();
         assert_eq!(texts, [Some(&b"abc"[..]), Some(b"de"), Some(b"h"), None, None]);
     }
 

@@ -72,13 +72,19 @@ impl Bodies {
                 return Ok(false);
             }
             let blocks: Vec<_> = page.iter().map(|wanted| wanted.block).collect();
-            let stored = desk.store.fetch(&blocks)?;
-            for (wanted, stored) in page.iter().zip(stored) {
-                let Some(stored) = stored else { return Ok(false) };
-                if let Err(damage) = self.keep(chunks, wanted, &stored) {
+            let mut whole = true;
+            desk.store.fetch(&blocks, &mut |place, stored| match stored
+                .map(|stored| self.keep(chunks, &page[place], stored))
+            {
+                Some(Ok(())) => {}
+                Some(Err(damage)) => {
                     log::error!("shard {shard}: a block cannot be read: {}", damage.what);
-                    return Ok(false);
+                    whole = false;
                 }
+                None => whole = false,
+            })?;
+            if !whole {
+                return Ok(false);
             }
             // A page may take as long as a call of the store, and there may be many.
             desk.berth.beat();

@@ -34,18 +34,19 @@ impl Bases {
         if missing.is_empty() {
             return Ok(true);
         }
-        for (base, stored) in missing.iter().zip(store.fetch(&missing)?) {
-            let (shard, id, block) = base;
-            let Some(stored) = stored else { return Ok(false) };
-            match batch::unpack_block(block, None, &stored) {
-                Ok(raw) => self.keep(*id, raw),
-                Err(damage) => {
+        let mut whole = true;
+        store.fetch(&missing, &mut |place, stored| {
+            let (shard, id, block) = &missing[place];
+            match stored.map(|stored| batch::unpack_block(block, None, stored)) {
+                Some(Ok(raw)) => self.keep(*id, raw),
+                Some(Err(damage)) => {
                     log::error!("shard {shard}: a base cannot be read: {}", damage.what);
-                    return Ok(false);
+                    whole = false;
                 }
+                None => whole = false,
             }
-        }
-        Ok(true)
+        })?;
+        Ok(whole)
     }
 
     /// Those that are not here, each once: those of one batch stand next to each other.
