@@ -6,6 +6,7 @@
 
 mod clean;
 mod due;
+mod settle;
 
 use super::Desk;
 use super::claim::Claim;
@@ -17,11 +18,10 @@ use super::tell::Teller;
 use crate::board::words::ShardWord;
 use crate::error::{Error, Result};
 use crate::segment::batch::Header;
-use crate::segment::index::{ChunkRef, DueSegment, Index};
+use crate::segment::index::{DueSegment, Index};
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, Offset, ShardId};
-use crate::store::books::Settled;
-use crate::store::{Epoch, Fenced, State, Store, Taken};
+use crate::store::{Epoch, State, Store, Taken};
 use crate::sys::{random, time};
 use crate::worker::{Alone, phase};
 use clean::CLEAN_INTERVAL;
@@ -53,6 +53,7 @@ pub struct Held {
     teller: Teller,
     /// Counts what was settled, so that it is seen that a map has something new to say.
     settles: u64,
+    settled_at: Duration,
     looked_at: Duration,
     /// The connection that it was looked at on.
     looked_on: Option<u64>,
@@ -85,6 +86,7 @@ impl Held {
             past: None,
             teller: Teller::default(),
             settles: 0,
+            settled_at: Duration::ZERO,
             looked_at: now.saturating_sub(phase(LOOK_INTERVAL)),
             looked_on: None,
             counted_at: now.saturating_sub(phase(LOOK_INTERVAL)),
@@ -406,44 +408,6 @@ impl Held {
         desk.store.drop_life(self.shard, epoch, taken.state.life, &batches)?;
         close_books(desk, self.shard, &taken.state.books);
         self.lose();
-        Ok(())
-    }
-
-    /// These chunks are done with: delivered (P8), or dropped by policy.
-    pub fn mark(&mut self, chunks: &[ChunkRef], became: &Settled) {
-        self.settles += 1;
-        let past = self.past.as_mut().map(|past| &mut past.owned);
-        if let Some(owned) = self.owned.as_mut().or(past) {
-            let marks = owned.index.settle(chunks);
-            owned.ledger.note(marks, became);
-        }
-    }
-
-    /// Tells the store what is settled.
-    pub fn settle(&mut self, desk: &mut Desk<'_>) -> Result<()> {
-        let Some(owned) = &mut self.owned else { return Ok(()) };
-        while let Some(page) = owned.ledger.page() {
-            match desk.store.settle(self.shard, owned.epoch, &page.marks, &page.settled)? {
-                Fenced::Done => owned.ledger.told(),
-                Fenced::Refused => return self.lose_or_wait(desk),
-            }
-            desk.berth.beat();
-            desk.berth.moved();
-        }
-        Ok(())
-    }
-
-    /// A refusal means another owner or another life, which the state tells, or other batches than
-    /// the index has.
-    fn lose_or_wait(&mut self, desk: &mut Desk<'_>) -> Result<()> {
-        self.compare(desk)?;
-        if self.owned.is_some() {
-            log::warn!(
-                "shard {}: the store has other batches; building the index again",
-                self.shard
-            );
-            self.lose();
-        }
         Ok(())
     }
 

@@ -459,11 +459,13 @@ impl Flusher<'_> {
     }
 }
 
-/// What a held shard needs in every turn: settle, look, clean, renew.
+/// What a held shard needs besides: settle, and when all is told look and clean; renew.
 fn keep(desk: &mut Desk<'_>, held: &mut Held, now: Duration) -> Result<()> {
-    held.settle(desk)?;
-    held.look_closely(desk, now)?;
-    held.clean(desk, now)?;
+    if held.is_time_to_settle(now) {
+        held.settle(desk, now)?;
+        held.look_closely(desk, now)?;
+        held.clean(desk, now)?;
+    }
     held.renew(desk, now)
 }
 
