@@ -294,7 +294,7 @@ impl RedisStore {
         }
     }
 
-    /// What the values of batches hold in these ranges, each as it comes: less where it ends before.
+    /// What values of batches hold in these ranges, each as it comes: less where one ends before.
     fn ranges<'r>(
         &mut self,
         wanted: impl Iterator<Item = &'r Range>,
