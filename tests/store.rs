@@ -347,6 +347,12 @@ fn a_replica_is_left_for_whoever_has_its_address_by_now() {
     redis.cli(&["replicaof", "no", "one"]);
     assert_eq!(store.append(&more).unwrap(), [Appended::Done]);
     assert_eq!(store.connection(), Some(before + 1));
+    // One that has lost its own master may not even be asked.
+    redis.cli(&["config", "set", "replica-serve-stale-data", "no"]);
+    redis.cli(&["replicaof", "127.0.0.1", "1"]);
+    let refused = store.look(&[SHARD]).unwrap_err().to_string();
+    assert!(refused.contains("MASTERDOWN"), "{refused}");
+    assert_eq!(store.connection(), None);
 }
 
 #[test]

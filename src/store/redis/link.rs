@@ -185,7 +185,7 @@ impl Link {
         self.connect()?;
         let mut is_replica = false;
         let result = self.exchange(commands, |reply| {
-            is_replica |= matches!(&reply, Reply::Refused { code, .. } if code == "READONLY");
+            is_replica |= is_replicas(&reply);
             each(reply);
         });
         if result.is_err() || is_replica {
@@ -257,6 +257,11 @@ impl Link {
         let remedy = process::out_of_files().unwrap_or(remedy);
         Error::temporary(format!("cannot {CONNECT} {}: {why}; {remedy}", self.address))
     }
+}
+
+/// Only a replica answers so.
+fn is_replicas(reply: &Reply) -> bool {
+    matches!(reply, Reply::Refused { code, .. } if code == "READONLY" || code == "MASTERDOWN")
 }
 
 /// The crate knows unix sockets as `redis+unix` and `unix`; Valkey's names mean the same.
