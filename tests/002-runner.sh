@@ -43,6 +43,9 @@ one 105-traceback none <<END
 [ -e $TMP/trace ] || { touch $TMP/trace; echo 'AssertionError'; exit 1; }
 END
 expect_status 1 run 105
+{ yes '#' | head -n 9; echo '# timeout: 1'; echo 'sleep 60'; } | one 106-long-head none
+expect_status 1 run 106
+grep -q 'FAIL tests/106-long-head.sh.*status 124' "$TMP/answer" || fail "a timeout is not seen"
 one 103-alone none <<END
 [ \$\$ -eq 1 ] || exit 1
 touch /dev/shm/spanbufd.${TMP##*.}

@@ -98,9 +98,12 @@ skipped_one() {
     fi
 }
 
+# header NAME CHARACTERS FILE: what the comment at its head says.
+header() { sed -n "/^#/!q; s/^# $1: *\($2*\).*/\1/p" "$3"; }
+
 # run_once FILE KAFKA LOG: KAFKA is mock, apache, or none. Sets status and took.
 run_once() {
-    limit=$(sed -n '1,6s/^# timeout: *\([0-9]*\).*/\1/p' "$1")
+    limit=$(header timeout '[0-9]' "$1")
     began=$(date +%s)
     status=0
     # shellcheck disable=SC2086
@@ -140,7 +143,7 @@ shell_test() {
 
 # The kinds of Kafka that a test's header asks for.
 kafkas() {
-    asked=$(sed -n '1,6s/^# kafka: *\([a-z]*\).*/\1/p' "$1")
+    asked=$(header kafka '[a-z]' "$1")
     case ${asked:-none} in
         both) echo "mock apache" ;;
         *) echo "${asked:-none}" ;;

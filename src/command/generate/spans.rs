@@ -5,7 +5,7 @@
 //! leave is a matter of its own.
 
 use super::text::{Time, Told, invalid, write_span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How long a trace of the overlapping order lasts, log-uniform between these.
 const LASTS_MS: (f64, f64) = (50.0, 8_000.0);
@@ -121,7 +121,7 @@ pub struct Generator {
     traces_left: u64,
     made: u64,
     /// Trace id and payload; the shuffled order draws from the front of it.
-    window: Vec<(String, String)>,
+    window: VecDeque<(String, String)>,
     /// The same by place and number, for the other orders.
     queue: BTreeMap<(u64, u64), (String, String)>,
     queued: u64,
@@ -148,7 +148,7 @@ impl Generator {
             shape,
             random,
             made: 0,
-            window: Vec::new(),
+            window: VecDeque::new(),
             queue: BTreeMap::new(),
             queued: 0,
         }
@@ -266,7 +266,7 @@ impl Generator {
     fn queue(&mut self, trace_id: &str, message: String, place: u64) {
         let message = (trace_id.to_owned(), message);
         if self.shape.order == Order::Shuffled {
-            return self.window.push(message);
+            return self.window.push_back(message);
         }
         self.queued += 1;
         self.queue.insert((place, self.queued), message);
@@ -280,7 +280,7 @@ impl Generator {
             return None;
         }
         let reach = self.window.len().min(self.shape.window.max(1)) as u64;
-        Some(self.window.remove(self.random.below(reach) as usize))
+        self.window.remove(self.random.below(reach) as usize)
     }
 }
 
