@@ -20,7 +20,15 @@ readonly_on() { redis_cli replicaof 127.0.0.1 1 >/dev/null; }
 readonly_off() { redis_cli replicaof no one >/dev/null; }
 masterdown_on() { config replica-serve-stale-data no; readonly_on; }
 masterdown_off() { readonly_off; }
-noreplicas_on() { config min-replicas-to-write 1; }
+# What has left cannot be settled: each try counts, and between two nothing works.
+noreplicas_on() {
+    more 5
+    wait_until 40 all_read
+    config min-replicas-to-write 1
+    wait_until 20 flusher_waits
+    holds 3 flusher_waits
+}
+flusher_waits() { board_says 'w["flusher/0"]["waiting_for"]' 2; }
 noreplicas_off() { config min-replicas-to-write 0; }
 # The snapshot's name is taken by a folder.
 misconf_on() {

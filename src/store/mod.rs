@@ -191,7 +191,7 @@ pub trait Store {
     fn headers(&mut self, shard: ShardId, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>>;
 
     /// The stored bytes of blocks, handed to `each` as they come, with the place among those that
-    /// are wanted; `None` where the value is missing or shorter.
+    /// are wanted; `None` where the value is missing or shorter. An error may come behind some.
     fn fetch(&mut self, wanted: &[(ShardId, BatchId, Block)], each: FoundEach<'_>) -> Result<()>;
 
     /// Records what is settled, for one shard, and in the same step what the books then say:

@@ -181,7 +181,7 @@ fn compress(raw: &[u8], level: i32, out: &mut Vec<u8>) -> bool {
     })
 }
 
-/// Appends a block of this kind; what would not be smaller than `raw` is not wanted.
+/// Appends a block of this kind; what would be larger than `raw` is not wanted.
 fn append(
     kind: u8,
     raw: &[u8],

@@ -63,6 +63,27 @@ fn what_is_packed_on_a_base_is_smaller_and_nothing_without_it() {
 }
 
 #[test]
+fn what_cannot_be_packed_on_a_base_spoils_no_later_base() {
+    let text: Vec<u8> = (0..7000u32).map(|n| (n / 7) as u8).collect();
+    let mut seed = 1u64;
+    let noise = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as u8
+    });
+    let noise: Vec<u8> = noise.take(1500).collect();
+    for _ in 0..3 {
+        let mut packer = Packer::new(Compression::Zstd(1).into());
+        let head = &open_traces(Compression::None).header.chunks[0];
+        for body in [&text, &text, &noise, &noise] {
+            packer.place(head.clone(), false, |raw| raw.extend_from_slice(body));
+        }
+        let Packed { blocks, base, .. } = packer.finish();
+        let on_base: Vec<bool> = blocks.iter().map(|block| block.on_base).collect();
+        assert_eq!((base, on_base), (Some(0), vec![false, true, false, false]));
+    }
+}
+
+#[test]
 fn nothing_uncompressed_needs_a_base() {
     let made = open_traces(Compression::None);
     assert_eq!(made.header.base, None);

@@ -3,14 +3,12 @@
 //! A table that is full moves into one of twice its size, and both are there meanwhile: a large one
 //! would stop the flusher for a good part of a second, and take half as much again as all it has.
 
-use crate::segment::hash::QuickMap;
+use crate::segment::hash::{Quick, QuickMap};
 use crate::segment::{IdKey, TraceKey};
+use std::hash::BuildHasher;
 
 /// Log2 of their number. Of a million ids each table has 16,000, which move within a millisecond.
 const TABLES_LOG: u32 = 6;
-
-/// An odd number without a pattern.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 type Key = (TraceKey, IdKey);
 
@@ -22,34 +20,41 @@ pub struct Node {
 
 pub struct Nodes {
     tables: Vec<QuickMap<Key, Node>>,
+    /// Hashes ids to tables.
+    choice: Quick,
     len: usize,
 }
 
 impl Nodes {
     pub fn new() -> Nodes {
-        Nodes { tables: (0..1 << TABLES_LOG).map(|_| QuickMap::default()).collect(), len: 0 }
+        let tables = (0..1 << TABLES_LOG).map(|_| QuickMap::default()).collect();
+        Nodes { tables, choice: Quick::default(), len: 0 }
     }
 
-    /// By trace and id: a trace of millions of spans has its ids in all tables, too.
-    fn table((trace, id): &Key) -> usize {
-        let mixed = (trace.trace as u64 ^ id.0).wrapping_mul(MULTIPLIER);
-        (mixed >> (u64::BITS - TABLES_LOG)) as usize
+    /// By trace and id: a trace of millions of spans has its ids in all tables, too. Seeded, as the
+    /// tables themselves are.
+    fn table(&self, (trace, id): &Key) -> usize {
+        let hash = self.choice.hash_one((trace.trace as u64, id.0));
+        (hash >> (u64::BITS - TABLES_LOG)) as usize
     }
 
     pub fn get(&self, key: &Key) -> Option<&Node> {
-        self.tables[Nodes::table(key)].get(key)
+        self.tables[self.table(key)].get(key)
     }
 
     pub fn get_mut(&mut self, key: &Key) -> Option<&mut Node> {
-        self.tables[Nodes::table(key)].get_mut(key)
+        let table = self.table(key);
+        self.tables[table].get_mut(key)
     }
 
     pub fn insert(&mut self, key: Key, node: Node) {
-        self.len += usize::from(self.tables[Nodes::table(&key)].insert(key, node).is_none());
+        let table = self.table(&key);
+        self.len += usize::from(self.tables[table].insert(key, node).is_none());
     }
 
     pub fn remove(&mut self, key: &Key) -> Option<Node> {
-        let gone = self.tables[Nodes::table(key)].remove(key);
+        let table = self.table(key);
+        let gone = self.tables[table].remove(key);
         self.len -= usize::from(gone.is_some());
         gone
     }
@@ -64,12 +69,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_one_trace_are_in_all_tables_whatever_their_pattern() {
-        let trace = TraceKey { project: 1, trace: 7 };
-        for step in [1, 64, 1 << 32, 1 << 50, 0x0101_0101_0101_0101] {
+    fn ids_are_in_all_tables_whatever_their_pattern() {
+        for (step, one_trace) in [1, 64, 1 << 32, 1 << 50, 0x0101_0101_0101_0101]
+            .into_iter()
+            .flat_map(|step| [(step, true), (step, false)])
+        {
             let mut nodes = Nodes::new();
-            let keys: Vec<Key> =
-                (0..6400u64).map(|n| (trace, IdKey(n.wrapping_mul(step)))).collect();
+            // A root often has the lower half of its trace's id.
+            let key = |id: u64| {
+                let trace = if one_trace { 7 } else { id.into() };
+                (TraceKey { project: 1, trace }, IdKey(id))
+            };
+            let keys: Vec<Key> = (0..6400u64).map(|n| key(n.wrapping_mul(step))).collect();
             keys.iter().for_each(|&key| nodes.insert(key, Node { set: 0, flags: 0 }));
             let sizes: Vec<usize> = nodes.tables.iter().map(QuickMap::len).collect();
             assert!(sizes.iter().all(|size| (50..200).contains(size)), "{step:x}: {sizes:?}");

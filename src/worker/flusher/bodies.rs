@@ -16,8 +16,8 @@ use crate::store::Store;
 use bases::Bases;
 use std::ops::Range;
 
-/// What is read and decompressed at a time. A block holds 16 KiB of many segments, or one larger
-/// chunk.
+/// What is read and decompressed between two beats, bases included. A block holds a few KiB of many
+/// segments, or one larger chunk.
 const PAGE_BYTES: u64 = 8 << 20;
 
 /// After a segment larger than this its memory is given back.
@@ -59,7 +59,7 @@ impl Bodies {
     ) -> Result<bool> {
         let bytes: usize = chunks.iter().map(|chunk| chunk.body_bytes as usize).sum();
         if self.bytes.capacity() > KEPT_BYTES_MAX.max(bytes) {
-            self.bytes = Vec::new();
+            (self.bytes, self.block) = (Vec::new(), Vec::new());
         }
         self.bytes.clear();
         self.bytes.reserve(bytes);
@@ -71,6 +71,8 @@ impl Bodies {
             if !self.bases.read(&mut desk.store, bases)? {
                 return Ok(false);
             }
+            // Each of the two may take as long as a call of the store, and there may be many.
+            desk.berth.beat();
             let blocks: Vec<_> = page.iter().map(|wanted| wanted.block).collect();
             let mut whole = true;
             desk.store.fetch(&blocks, &mut |place, stored| match stored
@@ -86,7 +88,6 @@ impl Bodies {
             if !whole {
                 return Ok(false);
             }
-            // A page may take as long as a call of the store, and there may be many.
             desk.berth.beat();
         }
         Ok(true)
@@ -149,8 +150,10 @@ fn wanted<'o>(shard: ShardId, chunks: &[ChunkRef], order: &'o [usize]) -> Vec<Wa
 
 /// Runs of blocks of at most [`PAGE_BYTES`] when decompressed, bases included; one block at least.
 fn block_pages<'w, 'o>(wanted: &'w [Wanted<'o>]) -> Vec<&'w [Wanted<'o>]> {
+    let mut batch = None;
     let bytes = |one: &Wanted<'_>| {
-        let base = one.base.map_or(0, |base| base.raw_bytes);
+        let is_next = batch.replace(one.block.1) != Some(one.block.1);
+        let base = one.base.filter(|_| is_next).map_or(0, |base| base.raw_bytes);
         u64::from(one.block.2.raw_bytes) + u64::from(base)
     };
     pages(wanted, usize::MAX, PAGE_BYTES, bytes)

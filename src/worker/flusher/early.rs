@@ -10,7 +10,8 @@ use crate::segment::index::{Index, Share};
 use crate::worker::HYSTERESIS_PERCENT;
 use std::time::Duration;
 
-/// Between two early flushes: what was flushed must have time to be settled.
+/// Between two early flushes, or two questions whether one would help: what was flushed must have
+/// time to land.
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Early flushes help only when at least one part in this many of the store's memory is ours.
@@ -25,7 +26,7 @@ impl Flusher<'_> {
         if busy || now.saturating_sub(self.made_room_at) < ROOM_INTERVAL {
             return Ok(());
         }
-        if !self.is_index_full() && !self.is_store_full()? {
+        if !self.is_index_full() && !self.is_store_full(now)? {
             return Ok(());
         }
         self.made_room_at = now;
@@ -41,9 +42,9 @@ impl Flusher<'_> {
 
     /// Whether memory is short, and a good part of it is ours. Where others fill the store, early
     /// flushes would not help.
-    fn is_store_full(&mut self) -> Result<bool> {
+    fn is_store_full(&mut self, now: Duration) -> Result<bool> {
         let is_short = self.held.iter().any(|held| waits_for_memory(&self.desk, held.shard));
-        let is_full = is_short && self.store_is_ours()?;
+        let is_full = is_short && self.store_is_ours(now)?;
         let share = self.share(Index::live_share);
         Ok(self.helps(is_full, share, STORE_FILLED))
     }
@@ -65,8 +66,14 @@ impl Flusher<'_> {
         false
     }
 
-    /// Asked here, since ingest's word for it may be a second old.
-    fn store_is_ours(&mut self) -> Result<bool> {
+    /// Asked here, since ingest's word for it may be a second old. What was flushed before has to
+    /// be told first: else its memory is counted still, and others are torn for it.
+    fn store_is_ours(&mut self, now: Duration) -> Result<bool> {
+        self.made_room_at = now;
+        for held in self.held.iter_mut().filter(|held| held.alone.may_work(now)) {
+            let told = held.settle(&mut self.desk, now);
+            held.contain(&mut self.desk, told)?;
+        }
         let ours: u64 = self.held.iter().filter_map(Held::index).map(Index::stored_bytes).sum();
         let memory = self.desk.store.memory()?;
         let enough =

@@ -338,8 +338,8 @@ impl News {
 
 /// Flights have landed: what was acknowledged is settled, once for each shard, the rest is due
 /// again. When a shard was taken anew meanwhile, the new index knows nothing of the flight and
-/// delivers again.
-pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
+/// delivers again. `hangs`: the output has acknowledged nothing for long.
+pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>, hangs: bool) {
     let mut landed: Vec<Landed> = Vec::new();
     let (mut output, mut dead_letters) = (News::default(), News::default());
     for flight in flights {
@@ -370,9 +370,9 @@ pub fn finish(desk: &mut Desk<'_>, all: &mut [Held], flights: Vec<Flight>) {
     if dead_letters.acknowledged {
         desk.letters_acknowledged();
     }
-    // Letters tell that Kafka is there, but nothing of an output that takes no segment.
-    let is_refused = desk.kafka_backoff.is_failing();
-    if output.acknowledged || dead_letters.acknowledged && !is_refused {
+    // Letters tell that Kafka is there, but nothing of an output that takes no segment, or hangs.
+    let takes = !hangs && !desk.kafka_backoff.is_failing();
+    if output.acknowledged || dead_letters.acknowledged && takes {
         desk.kafka_acknowledges();
     }
     if output.acknowledged || dead_letters.acknowledged {

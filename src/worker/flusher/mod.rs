@@ -40,7 +40,7 @@ use flight::Flights;
 use held::Held;
 use lanes::Lanes;
 pub use letter::TOO_LARGE;
-use output::Silence;
+use output::{ACK_PATIENCE, Silence};
 use round::Round;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
@@ -436,7 +436,8 @@ impl Flusher<'_> {
         let flights = &mut self.flights;
         let desk = &mut self.desk;
         landed.extend(outcomes.into_iter().filter_map(|one| flights.note(one, desk, now)));
-        flight::finish(desk, &mut self.held, landed);
+        let hangs = flights.stuck_for(now) >= ACK_PATIENCE;
+        flight::finish(desk, &mut self.held, landed, hangs);
     }
 
     // --- the board ---

@@ -7,7 +7,7 @@ use crate::kafka::trouble::{State, Trouble};
 use std::time::Duration;
 
 /// Without any acknowledgement for so long, the output is said to be away.
-const ACK_PATIENCE: Duration = Duration::from_secs(10);
+pub const ACK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Said of dead letters, which have a topic and troubles of their own.
 const LETTERS_SILENT: &str = "the dead-letter topic acknowledges nothing";

@@ -5,7 +5,7 @@ pub fn pages<T>(
     items: &[T],
     most: usize,
     most_bytes: u64,
-    bytes_of: impl Fn(&T) -> u64,
+    mut bytes_of: impl FnMut(&T) -> u64,
 ) -> Vec<&[T]> {
     let (mut pages, mut rest) = (Vec::new(), items);
     while !rest.is_empty() {

@@ -5,9 +5,9 @@ use super::{Flusher, LETTER_BYTES_MAX, clock};
 use crate::sys::time;
 use std::time::Duration;
 
-/// How often what is new is indexed, what is due is sent, what was acknowledged is settled. Each
-/// time has its price in calls to the store and in blocks that are read for a few of their chunks,
-/// so things are gathered for as long as nobody minds: it bounds how late a deadline is seen.
+/// How often what is new is indexed, and what is due is sent. Each time has its price in calls to
+/// the store and in blocks that are read for a few of their chunks, so things are gathered for as
+/// long as nobody minds: it bounds how late a deadline is seen.
 const WORK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The same while all shards work off a backlog.

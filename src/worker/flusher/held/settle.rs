@@ -23,7 +23,8 @@ impl Held {
         }
     }
 
-    /// Whether what is settled has been gathered for long enough. Who leaves does not gather.
+    /// Whether what is settled has been gathered for long enough. Who leaves does not gather, nor
+    /// does who could not tell: that it works again shows by telling it.
     pub fn is_time_to_settle(&self, now: Duration) -> bool {
         let gathers = now.saturating_sub(self.settled_at) < SETTLE_INTERVAL;
         self.leaving.is_some() || !gathers || !self.has_unsettled()
@@ -32,9 +33,7 @@ impl Held {
     /// Tells the store what is settled.
     pub fn settle(&mut self, desk: &mut Desk<'_>, now: Duration) -> Result<()> {
         let Some(owned) = &mut self.owned else { return Ok(()) };
-        if !owned.ledger.is_empty() {
-            self.settled_at = now;
-        }
+        let had_some = !owned.ledger.is_empty();
         while let Some(page) = owned.ledger.page() {
             match desk.store.settle(self.shard, owned.epoch, &page.marks, &page.settled)? {
                 Fenced::Done => owned.ledger.told(),
@@ -42,6 +41,9 @@ impl Held {
             }
             desk.berth.beat();
             desk.berth.moved();
+        }
+        if had_some {
+            self.settled_at = now;
         }
         Ok(())
     }
