@@ -36,6 +36,8 @@ HOLD = (*HOLD_ROOTLESS, "--root-timeout", "10800")
 
 # Of live traffic nothing is due at first, and the broker's buffers have to be made.
 WARM_UP = 0.3
+# How often traffic at a rate is measured: it takes long.
+RATE_TURNS = 3
 
 # share of the traces, repetitions, seconds of live traffic
 SIZES = {"full": (1.0, 5, 20), "short": (0.5, 2, 10), "smoke": (0.005, 1, 3)}
@@ -221,7 +223,7 @@ class Bench:
         for group, rate in rates.items():
             traces = max(2, int(rate * self.live_s / 10))
             self.generate(group, traces, WORKLOADS["live"][1], 1000 / rate)
-            for _ in range(self.repeat if self.options.rates else 1):
+            for _ in range(self.repeat if self.options.rates else min(self.repeat, RATE_TURNS)):
                 self.live(group, rate)
                 if self.options.beside:
                     self.live(f"beside {group}", rate, group, self.options.beside)
