@@ -217,8 +217,7 @@ class Bench:
         """How late segments are at a half and a quarter of what was drained, or at given rates."""
         rates = {f"rate {rate}": rate for rate in self.options.rates}
         if not rates:
-            drained = sorted(run["spans_per_s"] for run in self.runs["path live"])
-            most = drained[len(drained) // 2]
+            most = self.runs["path live"][0]["spans_per_s"]
             rates = {"half load": most / 2, "quarter load": most / 4}
         for group, rate in rates.items():
             traces = max(2, int(rate * self.live_s / 10))
@@ -289,11 +288,12 @@ class Bench:
                 for size in SWEEP[:1] if self.options.size == "smoke" else SWEEP:
                     flags = ("--max-batch-size", str(size))
                     self.path("small", group=f"batch {size}", flags=flags)
+            # A broker that has had a hundred topics takes twice the time for the same traffic.
+            if turn == 0 and "live" in self.options.workloads and not self.options.quick:
+                self.at_rates()
             self.say(f"turn {turn + 1} of {self.repeat} is done")
         if self.options.quick:
             return None
-        if "live" in self.options.workloads:
-            self.at_rates()
         if "small" in self.options.workloads:
             self.long_open()
         self.idle()
