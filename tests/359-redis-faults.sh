@@ -20,9 +20,11 @@ readonly_on() { redis_cli replicaof 127.0.0.1 1 >/dev/null; }
 readonly_off() { redis_cli replicaof no one >/dev/null; }
 masterdown_on() { config replica-serve-stale-data no; readonly_on; }
 masterdown_off() { readonly_off; }
-# What has left cannot be settled: each try counts, and between two nothing works.
+# What has left cannot be settled: each try counts, and between two nothing works. One trace, so
+# that no other shard has something to tell meanwhile.
 noreplicas_on() {
-    more 5
+    wait_until 40 all_out "$TMP/in"
+    more 1
     wait_until 40 all_read
     config min-replicas-to-write 1
     wait_until 20 flusher_waits
