@@ -75,15 +75,12 @@ impl Bodies {
             desk.berth.beat();
             let blocks: Vec<_> = page.iter().map(|wanted| wanted.block).collect();
             let mut whole = true;
-            desk.store.fetch(&blocks, &mut |place, stored| match stored
-                .map(|stored| self.keep(chunks, &page[place], stored))
-            {
-                Some(Ok(())) => {}
-                Some(Err(damage)) => {
+            desk.store.fetch(&blocks, &mut |place, stored| {
+                let kept = stored.map(|stored| self.keep(chunks, &page[place], stored));
+                if let Some(Err(damage)) = &kept {
                     log::error!("shard {shard}: a block cannot be read: {}", damage.what);
-                    whole = false;
                 }
-                None => whole = false,
+                whole &= matches!(kept, Some(Ok(())));
             })?;
             if !whole {
                 return Ok(false);
