@@ -198,7 +198,10 @@ impl Held {
     }
 
     fn stored(&self, desk: &mut Desk<'_>) -> Result<Option<State>> {
-        Ok(desk.store.look(&[self.shard])?.pop().flatten())
+        let state = desk.store.look(&[self.shard])?.pop().flatten();
+        // A look closer makes some of these calls in a row.
+        desk.berth.beat();
+        Ok(state)
     }
 
     /// Looks whether the store is still what the index says: same life, same epoch, a position
