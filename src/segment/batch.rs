@@ -65,12 +65,6 @@ impl Header {
         self.spans.get(start..start + head.spans_count as usize).unwrap_or_default()
     }
 
-    /// What has to be read before this block can be: `None` where nothing has.
-    pub fn base_of(&self, block: &Block) -> Option<Block> {
-        let base = self.base.filter(|_| block.on_base)?;
-        self.blocks.get(base as usize).copied()
-    }
-
     /// Reads one block of the batch's value.
     pub fn read_block(&self, number: u32, value: &[u8]) -> Result<Vec<u8>, Damage> {
         let Some(block) = self.blocks.get(number as usize) else {
@@ -80,7 +74,7 @@ impl Header {
             let start = block.at as usize;
             value.get(start..start.saturating_add(block.stored_bytes as usize)).unwrap_or_default()
         };
-        let base = match self.base_of(block) {
+        let base = match block.base(&self.blocks, self.base) {
             Some(base) => Some(unpack_block(&base, None, stored(&base))?),
             None => None,
         };
@@ -100,6 +94,15 @@ pub struct Block {
     pub on_base: bool,
     /// Checksum of the stored bytes.
     pub checksum: u64,
+}
+
+impl Block {
+    /// What has to be read before it can be, of its batch's blocks: `None` where nothing has.
+    /// `base`: the number of the batch's base.
+    pub fn base(&self, blocks: &[Block], base: Option<u32>) -> Option<Block> {
+        let base = base.filter(|_| self.on_base)?;
+        blocks.get(base as usize).copied()
+    }
 }
 
 /// A packed batch, ready for the store.

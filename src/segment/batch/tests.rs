@@ -55,7 +55,7 @@ fn what_is_packed_on_a_base_is_smaller_and_nothing_without_it() {
     let block = made.header.blocks[1];
     assert!(block.stored_bytes * 4 < block.raw_bytes, "{block:?}");
     assert!(unpack_block(&block, None, stored(&made, &block)).is_err());
-    let base = made.header.base_of(&block).unwrap();
+    let base = block.base(&made.header.blocks, made.header.base).unwrap();
     let mut other = unpack_block(&base, None, stored(&made, &base)).unwrap();
     other.fill(b'x');
     let foreign = unpack_block(&block, Some(&other), stored(&made, &block));

@@ -264,13 +264,12 @@ impl Batches {
         let chunk = &self.chunks[id as usize];
         let live = self.batches.get(&chunk.batch)?;
         let block = *live.blocks.get(chunk.block_no as usize)?;
-        let base = live.base.filter(|_| block.on_base);
         Some(ChunkRef {
             batch: chunk.batch,
             ordinal: chunk.ordinal,
             block_no: chunk.block_no,
             block,
-            base: base.and_then(|base| live.blocks.get(base as usize).copied()),
+            base: block.base(&live.blocks, live.base),
             body_at: chunk.body_at,
             body_bytes: chunk.body_bytes,
             spans: chunk.spans,
