@@ -44,7 +44,11 @@ impl Flusher<'_> {
     /// flushes would not help.
     fn is_store_full(&mut self, now: Duration) -> Result<bool> {
         let is_short = self.held.iter().any(|held| waits_for_memory(&self.desk, held.shard));
-        let is_full = is_short && self.store_is_ours(now)?;
+        if is_short {
+            self.made_room_at = now;
+            self.settle_all(now)?;
+        }
+        let is_full = is_short && self.store_is_ours()?;
         let share = self.share(Index::live_share);
         Ok(self.helps(is_full, share, STORE_FILLED))
     }
@@ -66,14 +70,18 @@ impl Flusher<'_> {
         false
     }
 
-    /// Asked here, since ingest's word for it may be a second old. What was flushed before has to
-    /// be told first: else its memory is counted still, and others are torn for it.
-    fn store_is_ours(&mut self, now: Duration) -> Result<bool> {
-        self.made_room_at = now;
+    /// What was flushed before has to be told before the store is asked: else its memory is counted
+    /// still, and others are torn for it.
+    fn settle_all(&mut self, now: Duration) -> Result<()> {
         for held in self.held.iter_mut().filter(|held| held.alone.may_work(now)) {
             let told = held.settle(&mut self.desk, now);
             held.contain(&mut self.desk, told)?;
         }
+        Ok(())
+    }
+
+    /// Asked here, since ingest's word for it may be a second old.
+    fn store_is_ours(&mut self) -> Result<bool> {
         let ours: u64 = self.held.iter().filter_map(Held::index).map(Index::stored_bytes).sum();
         let memory = self.desk.store.memory()?;
         let enough =
