@@ -122,10 +122,11 @@ EOF
         -c "$1/server.properties" >"$1/format.log" 2>&1
 }
 
-# run_apache FOLDER: starts what format_apache has prepared (again, after it was ended). One that
-# does not get ready is ended.
+# run_apache FOLDER: starts what format_apache has prepared (again, after it was ended), on a
+# machine with the settings KAFKA_JVM. One that does not get ready is ended.
 run_apache() {
-    java -Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+    # shellcheck disable=SC2086
+    java ${KAFKA_JVM:--Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1} \
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
         -cp "$KAFKA_CACHE/libs/*" kafka.Kafka "$1/server.properties" >>"$1/kafka.log" 2>&1 &
     APACHE_PID=$!
