@@ -309,7 +309,7 @@ fn of_a_segment_the_letters_come_back_without_its_deadline() {
     assert!(index.due(LATER, 9, u64::MAX).is_empty());
     assert_eq!(index.live_share(), Share { letters: due.bytes, all: due.bytes });
     let memory = index.memory_share();
-    assert!(memory.letters > memory.all / 2 && memory.letters < memory.all, "{memory:?}");
+    assert!(memory.letters > memory.all / 3 && memory.letters < memory.all, "{memory:?}");
     // However often they come back, they are cut by the bound that the rest went out by.
     let letters = index.letters(9, u64::MAX).remove(0);
     index.give_back(letters);

@@ -277,8 +277,7 @@ impl Index {
     fn hand_out(&mut self, taken: Taken) -> DueSegment {
         let Taken { due, mut chunks } = taken;
         chunks.sort_by_key(|&id| self.batches.first(id));
-        chunks.iter().for_each(|&id| self.batches.set_in_flight(id, true));
-        let chunks = chunks.iter().filter_map(|&id| self.batches.chunk_ref(id)).collect();
+        let chunks = chunks.iter().filter_map(|&id| self.batches.take_off(id)).collect();
         DueSegment { chunks, ..due }
     }
 
@@ -286,7 +285,7 @@ impl Index {
     /// stand in line again.
     pub fn give_back(&mut self, due: DueSegment) {
         let chunks: Vec<u32> = due.chunks.iter().filter_map(|at| self.batches.find(at)).collect();
-        chunks.iter().for_each(|&id| self.batches.set_in_flight(id, false));
+        chunks.iter().for_each(|&id| self.batches.take_back(id));
         let Some(&first) = chunks.first() else { return };
         let back = Taken { due: DueSegment { chunks: Vec::new(), ..due }, chunks };
         if back.due.letters_below.is_some() {

@@ -3,17 +3,20 @@
 //! A chunk has a number of its own for as long as it lives, also when cleaning moves it to
 //! another batch. Nothing here knows of segments.
 
+mod live;
+
 use super::{BatchMarks, ChunkRef, Marks};
 use crate::segment::batch::{Block, Header};
 use crate::segment::hash::QuickMap;
 use crate::segment::offset_map::OffsetMap;
 use crate::segment::{BatchId, EventMs, Offset};
+use live::{Chunk, GONE, Live};
 use std::collections::BTreeSet;
 
-/// Counted cost of one chunk: entry, place in its batch, floor tree, place in its set.
+/// Counted cost of one chunk: entry in a table that grows, places in its batch and in its set.
 const CHUNK_BYTES: u64 = 120;
-/// Counted cost of one batch without its chunks: entry in a half-full table, marks.
-const BATCH_BYTES: u64 = 300;
+/// Counted cost of one batch without its chunks: entry in a half-full table, marks, floor.
+const BATCH_BYTES: u64 = 400;
 /// Counted cost of one span of a live batch: its offset.
 const SPAN_BYTES: u64 = 8;
 /// The same of one block.
@@ -22,48 +25,13 @@ const BLOCK_BYTES: u64 = size_of::<Block>() as u64;
 /// what is moved for a little less is moved again for the next little.
 const CLEAN_FROM: u64 = 125;
 const CLEAN_TO: u64 = 110;
-/// In place of a chunk's number when the chunk is settled.
-const GONE: u32 = u32::MAX;
-
-#[derive(Clone, Copy)]
-struct Chunk {
-    batch: BatchId,
-    ordinal: u32,
-    block_no: u32,
-    body_at: u32,
-    body_bytes: u32,
-    /// Its spans in the batch's `offsets`.
-    spans_start: u32,
-    spans: u32,
-    in_flight: bool,
-    first: Offset,
-    /// The lowest offset of its spans.
-    low: Offset,
-    first_ms: EventMs,
-}
-
-struct Live {
-    header_bytes: u32,
-    blocks: Vec<Block>,
-    base: Option<u32>,
-    /// The offset of each span, as in the header.
-    offsets: Vec<Offset>,
-    marks: Marks,
-    /// Chunk numbers by ordinal.
-    chunks: Vec<u32>,
-    left: u32,
-    in_flight: u32,
-    raw_bytes: u64,
-    live_bytes: u64,
-    stored_bytes: u64,
-}
-
 #[derive(Default)]
 pub struct Batches {
     chunks: Vec<Chunk>,
     free: Vec<u32>,
     batches: QuickMap<BatchId, Live>,
-    floors: BTreeSet<(Offset, u32)>,
+    /// The lowest open offset of each batch that has one.
+    floors: BTreeSet<(Offset, BatchId)>,
     totals: Totals,
     /// Of all live chunks.
     spans: u64,
@@ -120,40 +88,6 @@ pub fn chunk_bytes(chunks: u64, spans: u64) -> u64 {
     chunks * CHUNK_BYTES + spans * SPAN_BYTES
 }
 
-impl Live {
-    fn of(header: &Header, header_bytes: u32, marks: Marks) -> Live {
-        let stored: u64 = header.blocks.iter().map(|block| u64::from(block.stored_bytes)).sum();
-        Live {
-            header_bytes,
-            blocks: header.blocks.clone(),
-            base: header.base,
-            offsets: header.spans.iter().map(|span| span.offset).collect(),
-            marks,
-            chunks: vec![GONE; header.chunks.len()],
-            left: 0,
-            in_flight: 0,
-            raw_bytes: header.blocks.iter().map(|block| u64::from(block.raw_bytes)).sum(),
-            live_bytes: 0,
-            stored_bytes: stored + u64::from(header_bytes),
-        }
-    }
-
-    /// The share of its stored bytes that is still wanted.
-    fn live_stored(&self) -> u64 {
-        let share = u128::from(self.stored_bytes) * u128::from(self.live_bytes);
-        (share / u128::from(self.raw_bytes.max(1))) as u64
-    }
-
-    fn is_marked(&self) -> bool {
-        !self.marks.0.is_empty()
-    }
-
-    fn batch_marks(&self, batch: BatchId, spans: u64) -> BatchMarks {
-        let (header_bytes, marks) = (self.header_bytes, self.marks.clone());
-        BatchMarks { batch, header_bytes, marks, done: self.left == 0, spans }
-    }
-}
-
 impl Batches {
     /// Takes in a batch; returns (ordinal, number) of its chunks that are not in `marks`.
     pub fn add(&mut self, header: &Header, header_bytes: u32, marks: Marks) -> Vec<(u32, u32)> {
@@ -190,21 +124,39 @@ impl Batches {
         placed
     }
 
-    fn keep(&mut self, batch: BatchId, live: Live) {
+    fn keep(&mut self, batch: BatchId, mut live: Live) {
+        live.line_up(&self.chunks);
         self.offsets_held += live.offsets.len() as u64;
         self.blocks_held += live.blocks.len() as u64;
         self.totals.add(&live);
         let old = self.batches.insert(batch, live);
-        self.dropped(old.as_ref());
+        self.dropped(batch, old.as_ref());
+        self.move_floor(batch);
+    }
+
+    /// Puts it where its lowest open offset belongs.
+    fn move_floor(&mut self, batch: BatchId) {
+        let Some(live) = self.batches.get_mut(&batch) else { return };
+        let floor = live.lowest().map(|id| self.chunks[id as usize].low);
+        if floor == live.floor {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut live.floor, floor) {
+            self.floors.remove(&(old, batch));
+        }
+        self.floors.extend(floor.map(|floor| (floor, batch)));
     }
 
     fn forget(&mut self, batch: BatchId) {
         let old = self.batches.remove(&batch);
-        self.dropped(old.as_ref());
+        self.dropped(batch, old.as_ref());
     }
 
-    fn dropped(&mut self, old: Option<&Live>) {
+    fn dropped(&mut self, batch: BatchId, old: Option<&Live>) {
         if let Some(old) = old {
+            if let Some(floor) = old.floor {
+                self.floors.remove(&(floor, batch));
+            }
             self.offsets_held -= old.offsets.len() as u64;
             self.blocks_held -= old.blocks.len() as u64;
             self.totals.take(old);
@@ -212,7 +164,7 @@ impl Batches {
     }
 
     fn new_chunk(&mut self, chunk: Chunk) -> u32 {
-        let id = match self.free.pop() {
+        match self.free.pop() {
             Some(id) => {
                 self.chunks[id as usize] = chunk;
                 id
@@ -221,9 +173,7 @@ impl Batches {
                 self.chunks.push(chunk);
                 (self.chunks.len() - 1) as u32
             }
-        };
-        self.floors.insert((chunk.low, id));
-        id
+        }
     }
 
     pub fn first(&self, id: u32) -> Offset {
@@ -244,14 +194,19 @@ impl Batches {
         self.chunks[id as usize].in_flight
     }
 
-    pub fn set_in_flight(&mut self, id: u32, in_flight: bool) {
+    /// The chunk is in flight from now on: where it lies.
+    pub fn take_off(&mut self, id: u32) -> Option<ChunkRef> {
         let chunk = &mut self.chunks[id as usize];
-        if chunk.in_flight == in_flight {
-            return;
-        }
-        chunk.in_flight = in_flight;
+        let live = self.batches.get_mut(&chunk.batch)?;
+        live.in_flight += u32::from(!std::mem::replace(&mut chunk.in_flight, true));
+        live.chunk_ref(chunk)
+    }
+
+    /// The chunk is in flight no more.
+    pub fn take_back(&mut self, id: u32) {
+        let chunk = &mut self.chunks[id as usize];
         if let Some(live) = self.batches.get_mut(&chunk.batch) {
-            live.in_flight = if in_flight { live.in_flight + 1 } else { live.in_flight - 1 };
+            live.in_flight -= u32::from(std::mem::take(&mut chunk.in_flight));
         }
     }
 
@@ -260,50 +215,39 @@ impl Batches {
         live.chunks.get(at.ordinal as usize).copied().filter(|&id| id != GONE)
     }
 
-    pub fn chunk_ref(&self, id: u32) -> Option<ChunkRef> {
-        let chunk = &self.chunks[id as usize];
-        let live = self.batches.get(&chunk.batch)?;
-        let block = *live.blocks.get(chunk.block_no as usize)?;
-        Some(ChunkRef {
-            batch: chunk.batch,
-            ordinal: chunk.ordinal,
-            block_no: chunk.block_no,
-            block,
-            base: block.base(&live.blocks, live.base),
-            body_at: chunk.body_at,
-            body_bytes: chunk.body_bytes,
-            spans: chunk.spans,
-        })
-    }
-
     /// Forgets these chunks; the marks of each batch that they touch, in order of first touch.
     pub fn settle(&mut self, ids: &[u32]) -> Vec<BatchMarks> {
         let mut touched: Vec<BatchId> = Vec::new();
-        let mut spans: QuickMap<BatchId, u64> = QuickMap::default();
         for &id in ids {
-            self.set_in_flight(id, false);
-            let chunk = self.chunks[id as usize];
+            let chunk = &mut self.chunks[id as usize];
+            let was_in_flight = std::mem::take(&mut chunk.in_flight);
             let Some(live) = self.batches.get_mut(&chunk.batch) else { continue };
+            live.in_flight -= u32::from(was_in_flight);
             if live.chunks[chunk.ordinal as usize] != id {
                 continue;
             }
-            let settled = spans.entry(chunk.batch).or_insert_with(|| {
+            if live.settling.is_none() {
                 touched.push(chunk.batch);
                 self.totals.take(live);
-                0
-            });
-            *settled += u64::from(chunk.spans);
+            }
+            *live.settling.get_or_insert(0) += u64::from(chunk.spans);
             live.chunks[chunk.ordinal as usize] = GONE;
             live.marks.set(chunk.ordinal);
             live.left -= 1;
             live.live_bytes -= u64::from(chunk.body_bytes);
-            self.floors.remove(&(chunk.low, id));
             self.free.push(id);
             self.spans -= u64::from(chunk.spans);
         }
-        let changed = touched.iter().filter_map(|batch| self.batches.get(batch));
-        changed.for_each(|live| self.totals.add(live));
-        touched.into_iter().filter_map(|batch| self.marks_of(batch, spans[&batch])).collect()
+        touched.into_iter().filter_map(|batch| self.settled(batch)).collect()
+    }
+
+    /// Some of its chunks were settled: its sums, its floor and its marks.
+    fn settled(&mut self, batch: BatchId) -> Option<BatchMarks> {
+        let live = self.batches.get_mut(&batch)?;
+        self.totals.add(live);
+        let spans = live.settling.take().unwrap_or_default();
+        self.move_floor(batch);
+        self.marks_of(batch, spans)
     }
 
     fn marks_of(&mut self, batch: BatchId, spans: u64) -> Option<BatchMarks> {
@@ -325,22 +269,27 @@ impl Batches {
     pub fn known(&self, floor: Offset, map: &OffsetMap) -> Vec<u32> {
         let upto = map.end().map_or(floor, |end| end.max(floor));
         let known = |&id: &u32| {
-            let offsets = self.offsets(id);
+            let chunk = &self.chunks[id as usize];
+            let live = self.batches.get(&chunk.batch);
+            let offsets = live.map_or(&[][..], |live| live.offsets_of(chunk));
             !offsets.is_empty() && offsets.iter().all(|&at| at < floor || map.has(at))
         };
-        self.floors.range(..(upto, 0)).map(|&(_, id)| id).filter(known).collect()
+        let batches = self.floors.range(..(upto, BatchId(0)));
+        let batches = batches.filter_map(|(_, batch)| self.batches.get(batch));
+        batches.flat_map(Live::open).filter(known).collect()
     }
 
-    /// The offsets of all spans that are not settled, in no order.
+    /// The offsets of all spans that are not settled, in order as far as batches follow each other.
     pub fn open_offsets(&self) -> Vec<Offset> {
-        self.floors.iter().flat_map(|&(_, id)| self.offsets(id).iter().copied()).collect()
-    }
-
-    fn offsets(&self, id: u32) -> &[Offset] {
-        let chunk = &self.chunks[id as usize];
-        let start = chunk.spans_start as usize;
-        let live = self.batches.get(&chunk.batch);
-        live.and_then(|live| live.offsets.get(start..start + chunk.spans as usize)).unwrap_or(&[])
+        let mut offsets = Vec::with_capacity(self.spans as usize);
+        for live in self.floors.iter().filter_map(|(_, batch)| self.batches.get(batch)) {
+            let begin = offsets.len();
+            for id in live.open() {
+                offsets.extend_from_slice(live.offsets_of(&self.chunks[id as usize]));
+            }
+            offsets[begin..].sort_unstable();
+        }
+        offsets
     }
 
     pub fn floor(&self) -> Option<Offset> {
@@ -352,7 +301,9 @@ impl Batches {
     }
 
     pub fn floor_ms(&self) -> Option<EventMs> {
-        self.floors.first().map(|&(_, id)| self.chunks[id as usize].first_ms)
+        let (_, batch) = self.floors.first()?;
+        let lowest = self.batches.get(batch)?.open().next()?;
+        Some(self.first_ms(lowest))
     }
 
     pub fn len(&self) -> usize {
@@ -412,8 +363,9 @@ impl Batches {
 
     pub fn live(&self, batch: BatchId) -> Option<(Vec<ChunkRef>, BatchMarks)> {
         let live = self.batches.get(&batch)?;
-        let ids = live.chunks.iter().filter(|&&id| id != GONE);
-        Some((ids.filter_map(|&id| self.chunk_ref(id)).collect(), live.batch_marks(batch, 0)))
+        let open = live.chunks.iter().filter(|&&id| id != GONE);
+        let chunks = open.filter_map(|&id| live.chunk_ref(&self.chunks[id as usize])).collect();
+        Some((chunks, live.batch_marks(batch, 0)))
     }
 
     /// The i-th chunk of the carry is the i-th of `moved`, and keeps its number.
@@ -446,10 +398,11 @@ mod tests {
     use crate::segment::batch::{self, Compression, Place};
     use crate::segment::chunk::{Draft, RejectBody};
 
-    /// Adds a batch of five chunks of some 100 bytes, of which all but one are settled.
-    fn add_sparse(batches: &mut Batches, id: u128) {
+    /// Adds a batch of five chunks of some 100 bytes, with the offsets from `start` on: the numbers
+    /// of its chunks.
+    fn add(batches: &mut Batches, id: u128, start: i64) -> Vec<u32> {
         let mut draft = Draft::new(1000);
-        for offset in 0..5 {
+        for offset in start..start + 5 {
             let reject = RejectBody {
                 offset: Offset(offset),
                 timestamp_ms: None,
@@ -458,14 +411,42 @@ mod tests {
                 key: None,
                 headers: Vec::new(),
             };
-            draft.reject(&reject, EventMs(1));
+            draft.reject(&reject, EventMs(offset));
         }
-        let (id, start, next) = (BatchId(id), Offset(0), Offset(5));
+        let (id, start, next) = (BatchId(id), Offset(start), Offset(start + 5));
         let place = Place { id, previous: None, start, next, clock: EventMs(1) };
         let packed = batch::pack(&mut draft, place, Compression::None);
         let placed = batches.add(&packed.header, packed.header_bytes, Marks::default());
-        let settled: Vec<u32> = placed.iter().skip(1).map(|&(_, id)| id).collect();
-        batches.settle(&settled);
+        placed.into_iter().map(|(_, chunk)| chunk).collect()
+    }
+
+    /// The same, with all but one of them settled.
+    fn add_sparse(batches: &mut Batches, id: u128) {
+        let chunks = add(batches, id, 0);
+        batches.settle(&chunks[1..]);
+    }
+
+    #[test]
+    fn the_floor_is_the_lowest_offset_that_is_not_settled_in_whatever_order_that_goes() {
+        let mut batches = Batches::default();
+        let (late, early) = (add(&mut batches, 1, 10), add(&mut batches, 2, 0));
+        let floor = |batches: &Batches| {
+            let open: Vec<i64> = batches.open_offsets().iter().map(|at| at.0).collect();
+            assert_eq!(open.first().copied(), batches.floor().map(|at| at.0), "{open:?}");
+            (open.len(), batches.floor_ms().map(|at| at.0))
+        };
+        assert_eq!(floor(&batches), (10, Some(0)));
+        batches.settle(&[early[1], early[2], late[0]]);
+        assert_eq!(floor(&batches), (7, Some(0)));
+        batches.settle(&[early[0]]);
+        assert_eq!(floor(&batches), (6, Some(3)));
+        // Delivered before, as far as a map says: one at the end of what is asked for.
+        assert_eq!(batches.known(Offset(4), &OffsetMap::default()), [early[3]]);
+        let marks = batches.settle(&[early[4], early[3]]);
+        assert_eq!(marks.iter().map(|one| (one.done, one.spans)).collect::<Vec<_>>(), [(true, 2)]);
+        assert_eq!(floor(&batches), (4, Some(11)));
+        batches.settle(&late);
+        assert_eq!(floor(&batches), (0, None));
     }
 
     #[test]
