@@ -10,9 +10,10 @@ use std::hash::BuildHasher;
 /// Log2 of their number. Of a million ids each table has 16,000, which move within a millisecond.
 const TABLES_LOG: u32 = 6;
 
-type Key = (TraceKey, IdKey);
+pub type Key = (TraceKey, IdKey);
 
 /// An id: the set that it is in, and what is known of it.
+#[derive(Clone, Copy)]
 pub struct Node {
     pub set: u32,
     pub flags: u8,

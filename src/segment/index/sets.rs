@@ -4,7 +4,7 @@
 //! recursion, and cycles are nothing special. A sealed set has left the map of nodes, so
 //! what arrives later under its ids begins another one.
 
-use super::nodes::{Node, Nodes};
+use super::nodes::{Key, Node, Nodes};
 use super::{DueName, DueSegment, Limits, Reason};
 use crate::segment::chunk::ChunkKind;
 use crate::segment::hash::QuickSet;
@@ -111,19 +111,22 @@ impl Sets {
 
     /// Takes in one span. Spans come in order of time.
     pub fn arrive(&mut self, arrival: &Arrival, has_root: bool) {
-        self.seal_overdue(arrival, arrival.attach);
-        if arrival.id != arrival.attach {
-            self.seal_overdue(arrival, arrival.id);
-        }
+        let hangs = arrival.id != arrival.attach;
+        let attach = self.find(arrival, arrival.attach);
+        let own = if hangs { self.find(arrival, arrival.id) } else { None };
         if self.is_sealed(arrival.chunk) {
             // Its chunk went off with its first span (age, size): the chunk is the unit.
             return self.join(arrival);
         }
-        let is_root = has_root && arrival.id == arrival.attach;
-        let mut set = self.node(arrival, arrival.attach, HELD | (u8::from(is_root) * ROOT));
-        if arrival.id != arrival.attach {
-            let other = self.node(arrival, arrival.id, HANGS);
-            set = self.unite(set, other);
+        let set = match (attach, own) {
+            (Some(attach), Some(own)) => self.unite(attach.set, own.set),
+            (Some(one), None) | (None, Some(one)) => one.set,
+            (None, None) => self.new_set(arrival.trace, arrival.at),
+        };
+        let is_root = has_root && !hangs;
+        self.note(set, (arrival.trace, arrival.attach), attach, HELD | (u8::from(is_root) * ROOT));
+        if hangs {
+            self.note(set, (arrival.trace, arrival.id), own, HANGS);
         }
         self.add_chunk(set, arrival, is_root);
     }
@@ -175,15 +178,16 @@ impl Sets {
         self.queue(number);
     }
 
-    /// The set that the span would join by `id`, if its deadline passed before the span came.
-    fn seal_overdue(&mut self, arrival: &Arrival, id: IdKey) {
-        let Some(node) = self.nodes.get(&(arrival.trace, id)) else { return };
-        let number = node.set;
-        let Some(set) = &self.sets[number as usize] else { return };
-        let (due_ms, reason) = set.deadline(&self.limits);
+    /// What is known of an id of the span; nothing if its set's deadline passed before the span
+    /// came: then that set is sealed.
+    fn find(&mut self, arrival: &Arrival, id: IdKey) -> Option<Node> {
+        let node = *self.nodes.get(&(arrival.trace, id))?;
+        let (due_ms, reason) = self.sets[node.set as usize].as_ref()?.deadline(&self.limits);
         if due_ms <= arrival.at {
-            self.seal(number, reason, due_ms);
+            self.seal(node.set, reason, due_ms);
+            return None;
         }
+        Some(node)
     }
 
     /// Names the set and takes its ids out of the map.
@@ -210,19 +214,22 @@ impl Sets {
         set.sealed = Some(Box::new(Sealed { name, reason, due_ms }));
     }
 
-    /// The set of an id, which is one of its own when the id is new; adds to the id's flags.
-    fn node(&mut self, arrival: &Arrival, id: IdKey, flags: u8) -> u32 {
-        let key = (arrival.trace, id);
-        if let Some(node) = self.nodes.get_mut(&key) {
-            node.flags |= flags;
-            return node.set;
+    /// Adds to the flags of an id in the set, which is new there unless `known`.
+    fn note(&mut self, number: u32, key: Key, known: Option<Node>, flags: u8) {
+        match known {
+            Some(node) if node.flags & flags == flags => {}
+            Some(_) => {
+                if let Some(node) = self.nodes.get_mut(&key) {
+                    node.flags |= flags;
+                }
+            }
+            None => {
+                self.nodes.insert(key, Node { set: number, flags });
+                if let Some(set) = self.sets[number as usize].as_mut() {
+                    set.members.push(key.1);
+                }
+            }
         }
-        let number = self.new_set(arrival.trace, arrival.at);
-        if let Some(set) = self.sets[number as usize].as_mut() {
-            set.members.push(id);
-        }
-        self.nodes.insert(key, Node { set: number, flags });
-        number
     }
 
     fn new_set(&mut self, trace: TraceKey, at: EventMs) -> u32 {
