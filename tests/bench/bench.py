@@ -229,7 +229,7 @@ class Bench:
         """How late segments are at a half and a quarter of what was drained, or at given rates."""
         rates = {f"rate {rate}": rate for rate in self.options.rates}
         if not rates:
-            most = self.runs["path live"][0]["spans_per_s"]
+            most = statistics.median(run["spans_per_s"] for run in self.runs["path live"])
             rates = {"half load": most / 2, "quarter load": most / 4}
         for group, rate in rates.items():
             traces = max(2, int(rate * self.live_s / 10))
