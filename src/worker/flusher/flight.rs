@@ -5,7 +5,8 @@
 //! again, with the same content and so under the same `flush_id`.
 
 use super::held::Held;
-use super::{Desk, clock};
+use super::lanes::Lanes;
+use super::{Desk, IN_FLIGHT_BYTES_MAX, STUCK_BYTES_MAX, clock};
 use crate::board::words::ShardWord;
 use crate::kafka::producer::{Delivered, Outcome};
 use crate::kafka::trouble::Trouble;
@@ -113,6 +114,8 @@ pub struct Flights {
     empty: Vec<u64>,
     /// Bytes of segments that wait for a partition that is stuck.
     stuck_bytes: u64,
+    /// So many of these do not count as moving, at most: what those that were tried may have.
+    overlooked_bytes_max: u64,
     /// How many these are of each shard.
     stuck: QuickMap<ShardId, usize>,
     /// How many there are of each shard; dead letters (`true`) by themselves.
@@ -153,7 +156,8 @@ impl Line {
 }
 
 impl Flights {
-    pub fn new() -> Flights {
+    pub fn new(max_segment_bytes: u64) -> Flights {
+        let moving_bytes_max = IN_FLIGHT_BYTES_MAX + max_segment_bytes;
         Flights {
             next_ticket: 0,
             next_flight: 0,
@@ -161,6 +165,7 @@ impl Flights {
             tickets: QuickMap::default(),
             empty: Vec::new(),
             stuck_bytes: 0,
+            overlooked_bytes_max: STUCK_BYTES_MAX + moving_bytes_max,
             stuck: QuickMap::default(),
             per_shard: QuickMap::default(),
             to_output: Line::default(),
@@ -173,14 +178,29 @@ impl Flights {
         self.to_output.bytes + self.to_dead_letters.bytes
     }
 
-    /// The same of segments, without what waits for a partition that is stuck.
+    /// The same of segments, without what waits for a partition that is stuck. What waits for those
+    /// that lived and died later counts beside what was tried: so all of it has a bound.
     pub fn moving_bytes(&self) -> u64 {
-        self.to_output.bytes.saturating_sub(self.stuck_bytes)
+        let overlooked = self.stuck_bytes.min(self.overlooked_bytes_max);
+        self.to_output.bytes.saturating_sub(overlooked)
     }
 
-    /// Notes which of them wait for a partition that is stuck.
-    pub fn note_stuck(&mut self, is_stuck: impl Fn(Option<u32>) -> bool) {
-        self.none_stuck();
+    /// Whether one more segment may be in flight.
+    pub fn have_room(&self) -> bool {
+        self.moving_bytes() < IN_FLIGHT_BYTES_MAX
+    }
+
+    /// Notes who is stuck, what waits for them, and whether that is too much to try others.
+    pub fn look_for_stuck(&mut self, lanes: &mut Lanes, now: Duration) {
+        self.stuck_bytes = 0;
+        self.stuck.clear();
+        if lanes.look_for_stuck(now) {
+            self.note_stuck(|partition| lanes.is_stuck(partition, now));
+        }
+        lanes.may_try(self.stuck_bytes < STUCK_BYTES_MAX);
+    }
+
+    fn note_stuck(&mut self, is_stuck: impl Fn(Option<u32>) -> bool) {
         let waits = |flight: &&Flight| {
             !flight.is_letters() && flight.tickets.iter().any(|ticket| is_stuck(ticket.partition))
         };
@@ -188,12 +208,6 @@ impl Flights {
             self.stuck_bytes += flight.due.bytes + FLIGHT_BYTES;
             *self.stuck.entry(flight.shard).or_default() += 1;
         }
-    }
-
-    /// None of them does.
-    pub fn none_stuck(&mut self) {
-        self.stuck_bytes = 0;
-        self.stuck.clear();
     }
 
     /// The same of dead letters.

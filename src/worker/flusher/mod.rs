@@ -56,6 +56,10 @@ const ROUND_BYTES_MAX: u64 = 16 << 20;
 /// client's queue is larger). One segment may pass it.
 const IN_FLIGHT_BYTES_MAX: u64 = 8 << 20;
 
+/// While so much of that waits for partitions that are stuck, none is tried of which it is not
+/// known that it lives. What was tried last may pass it, by what may be moving.
+const STUCK_BYTES_MAX: u64 = 3 * IN_FLIGHT_BYTES_MAX;
+
 /// The same of dead letters, a thousand small ones.
 const LETTER_BYTES_MAX: u64 = 2 << 20;
 
@@ -96,8 +100,7 @@ impl Desk<'_> {
 
     /// Whether one more segment may go, with what is in flight.
     fn may_send(&self, flights: &Flights) -> bool {
-        let bytes = flights.moving_bytes();
-        bytes < IN_FLIGHT_BYTES_MAX && self.kafka_takes() && self.lanes.takes(self.is_alone())
+        flights.have_room() && self.kafka_takes() && self.lanes.takes(self.is_alone())
     }
 
     /// Whether each message of the output is a request of its own.
@@ -184,7 +187,7 @@ fn run(config: &Config, berth: &Berth<'_>) -> Result<()> {
         },
         held: Vec::new(),
         round: Round::none(),
-        flights: Flights::new(),
+        flights: Flights::new(config.max_segment_bytes),
         worked_at: Duration::ZERO,
         glance_at: Duration::ZERO,
         is_full: false,

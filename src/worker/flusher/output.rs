@@ -90,12 +90,7 @@ impl Flusher<'_> {
         if let Some(trouble) = self.desk.producer.trouble() {
             self.desk.trouble(&trouble);
         }
-        if self.desk.lanes.look_for_stuck(now) {
-            let lanes = &self.desk.lanes;
-            self.flights.note_stuck(|partition| lanes.is_stuck(partition, now));
-        } else {
-            self.flights.none_stuck();
-        }
+        self.flights.look_for_stuck(&mut self.desk.lanes, now);
         if self.flights.letters_stuck_for(now) >= ACK_PATIENCE {
             let why = "segments do not wait for it; look at its leader and replicas";
             self.desk.troubles.warn(LETTERS_SILENT, &Error::temporary(why));
