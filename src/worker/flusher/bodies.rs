@@ -147,13 +147,26 @@ fn wanted<'o>(shard: ShardId, chunks: &[ChunkRef], order: &'o [usize]) -> Vec<Wa
 
 /// Runs of blocks of at most [`PAGE_BYTES`] when decompressed, bases included; one block at least.
 fn block_pages<'w, 'o>(wanted: &'w [Wanted<'o>]) -> Vec<&'w [Wanted<'o>]> {
-    let mut batch = None;
-    let bytes = |one: &Wanted<'_>| {
-        let is_next = batch.replace(one.block.1) != Some(one.block.1);
-        let base = one.base.filter(|_| is_next).map_or(0, |base| base.raw_bytes);
-        u64::from(one.block.2.raw_bytes) + u64::from(base)
-    };
-    pages(wanted, usize::MAX, PAGE_BYTES, bytes)
+    pages(wanted, page_length)
+}
+
+/// How many of these blocks fit. A base counts once, where it is first wanted of its batch.
+fn page_length(wanted: &[Wanted<'_>]) -> usize {
+    let (mut bytes, mut counted) = (0, None);
+    for (place, one) in wanted.iter().enumerate() {
+        let (_, batch, block) = &one.block;
+        bytes += u64::from(block.raw_bytes);
+        if let Some(base) = one.base
+            && counted != Some(*batch)
+        {
+            bytes += u64::from(base.raw_bytes);
+            counted = Some(*batch);
+        }
+        if bytes > PAGE_BYTES {
+            return place;
+        }
+    }
+    wanted.len()
 }
 
 #[cfg(test)]
@@ -180,15 +193,40 @@ mod tests {
         assert_eq!(found, [(1, vec![3]), (1, vec![1]), (2, vec![2, 0])]);
     }
 
+    const PAGE: u32 = PAGE_BYTES as u32;
+
+    /// How many blocks are read together, of these: batch, size, and size of the base if on one.
+    fn page_lengths(blocks: &[(u128, u32, Option<u32>)]) -> Vec<usize> {
+        let one = |&(batch, size, base): &(u128, u32, Option<u32>)| Wanted {
+            block: (ShardId(0), BatchId(batch), block(size)),
+            base: base.map(block),
+            places: &[],
+        };
+        let wanted: Vec<Wanted<'_>> = blocks.iter().map(one).collect();
+        block_pages(&wanted).iter().map(|page| page.len()).collect()
+    }
+
     #[test]
     fn pages_are_bounded_and_leave_nothing_out() {
-        let page = PAGE_BYTES as u32;
-        let sizes = [page / 2, page / 2, 1, page * 3, page];
-        let one =
-            |size| Wanted { block: (ShardId(0), BatchId(0), block(size)), base: None, places: &[] };
-        let wanted: Vec<Wanted<'_>> = sizes.into_iter().map(one).collect();
-        let lengths: Vec<usize> = block_pages(&wanted).iter().map(|page| page.len()).collect();
-        assert_eq!(lengths, [2, 1, 1, 1]);
-        assert!(block_pages(&[]).is_empty());
+        let blocks = [PAGE / 2, PAGE / 2, 1, PAGE * 3, PAGE].map(|size| (0, size, None));
+        assert_eq!(page_lengths(&blocks), [2, 1, 1, 1]);
+        assert!(page_lengths(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_base_counts_once_where_it_is_first_wanted_of_its_batch() {
+        let base = Some(PAGE / 2);
+        assert_eq!(page_lengths(&[(0, 1, base), (0, 1, base), (0, PAGE / 4, base)]), [3]);
+        // Also where what is not packed on it stands before.
+        assert_eq!(page_lengths(&[(0, PAGE / 2, None), (0, 1, base), (0, 1, base)]), [1, 2]);
+    }
+
+    #[test]
+    fn a_base_counts_in_each_page_also_where_that_begins_with_its_batch() {
+        let base = Some(PAGE / 2);
+        // The second batch does not fit, and a third not with it.
+        let three = [(0, PAGE / 4, base), (1, PAGE / 4, base), (2, PAGE / 4, base)];
+        assert_eq!(page_lengths(&three), [1, 1, 1]);
+        assert_eq!(page_lengths(&[(0, PAGE / 2, base), (0, PAGE / 2, base)]), [1, 1]);
     }
 }

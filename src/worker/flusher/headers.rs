@@ -10,7 +10,16 @@ const HEADER_BYTES_PER_PAGE: u64 = 8 << 20;
 
 /// These batches in runs whose headers are read in one round trip.
 pub fn header_pages(listed: &[Listed]) -> Vec<&[Listed]> {
-    pages(listed, HEADERS_PER_PAGE, HEADER_BYTES_PER_PAGE, |one| one.header_bytes.into())
+    pages(listed, page_length)
+}
+
+fn page_length(listed: &[Listed]) -> usize {
+    let mut bytes = 0;
+    let fits = |one: &&Listed| {
+        bytes += u64::from(one.header_bytes);
+        bytes <= HEADER_BYTES_PER_PAGE
+    };
+    listed.iter().take(HEADERS_PER_PAGE).take_while(fits).count()
 }
 
 pub fn read_header(bytes: Option<&[u8]>) -> Option<Header> {
