@@ -22,8 +22,9 @@ use crate::store::redis::RedisStore;
 use crate::sys::{memory, process, signal, time};
 use std::time::Duration;
 
-/// Paused for memory, a shard goes on when the use has fallen this much below the limit.
-pub const HYSTERESIS_PERCENT: u64 = 5;
+/// Paused for want of room, a shard goes on when the use has fallen this much of the whole below
+/// the limit: a pause throws away what was read ahead.
+const HYSTERESIS_PERCENT: u64 = 5;
 
 /// Of the time that a worker has for its end: what its shards may take, and after what it has to be
 /// gone, before the supervisor kills it.
@@ -32,6 +33,12 @@ pub const GONE_SHARE: f64 = 0.95;
 
 /// A worker is taken before the supervisor when memory runs out.
 const OOM_SCORE: i32 = 500;
+
+/// Whether `used` is above `limit`, or was and has not fallen well below it yet.
+pub fn is_above(limit: u64, whole: u64, used: u64, was_above: bool) -> bool {
+    let margin = if was_above { whole * HYSTERESIS_PERCENT / 100 } else { 0 };
+    used > limit.saturating_sub(margin)
+}
 
 /// What a worker's main function is handed after its birth.
 pub struct Berth<'a> {

@@ -1,13 +1,12 @@
 //! Early flushes: the oldest segments leave before their time to make room, torn if need be, where
 //! the index is over its bound or the store short of memory, and where that helps.
 
+use super::Flusher;
 use super::held::Held;
-use super::{Desk, Flusher};
 use crate::board::words::{Paused, ShardWord};
 use crate::error::{Error, Result};
-use crate::segment::ShardId;
 use crate::segment::index::{Index, Share};
-use crate::worker::HYSTERESIS_PERCENT;
+use crate::worker::is_above;
 use std::time::Duration;
 
 /// Between two early flushes, or two questions whether one would help: what was flushed must have
@@ -34,16 +33,18 @@ impl Flusher<'_> {
         self.flush()
     }
 
+    /// Over its bound; or while ingest waits, until it reads on: clocks stand, nothing falls due.
     fn is_index_full(&mut self) -> bool {
         let share = self.share(Index::memory_share);
-        let is_full = share.all > self.desk.config.max_index_bytes;
+        let max = self.desk.config.max_index_bytes;
+        let is_full = is_above(max, max, share.all, self.is_paused(Paused::Backpressure));
         self.helps(is_full, share, INDEX_FILLED)
     }
 
     /// Whether memory is short, and a good part of it is ours. Where others fill the store, early
     /// flushes would not help.
     fn is_store_full(&mut self, now: Duration) -> Result<bool> {
-        let is_short = self.held.iter().any(|held| waits_for_memory(&self.desk, held.shard));
+        let is_short = self.is_paused(Paused::Memory);
         if is_short {
             self.made_room_at = now;
             self.settle_all(now)?;
@@ -51,6 +52,12 @@ impl Flusher<'_> {
         let is_full = is_short && self.store_is_ours()?;
         let share = self.share(Index::live_share);
         Ok(self.helps(is_full, share, STORE_FILLED))
+    }
+
+    /// Ingest has paused one of the shards, and that is why.
+    fn is_paused(&self, why: Paused) -> bool {
+        let slots = self.held.iter().filter_map(|held| self.desk.berth.board.shard(held.shard));
+        slots.map(|slot| slot.get(ShardWord::Paused)).any(|paused| paused == why as u64)
     }
 
     fn share(&self, of: impl Fn(&Index) -> Share) -> Share {
@@ -84,9 +91,8 @@ impl Flusher<'_> {
     fn store_is_ours(&mut self) -> Result<bool> {
         let ours: u64 = self.held.iter().filter_map(Held::index).map(Index::stored_bytes).sum();
         let memory = self.desk.store.memory()?;
-        let enough =
-            u64::from(self.desk.config.max_memory_percentage).saturating_sub(HYSTERESIS_PERCENT);
-        if memory.used_percentage() <= enough {
+        let percentage = self.desk.config.max_memory_percentage.into();
+        if !is_above(percentage, 100, memory.used_percentage(), true) {
             return Ok(false);
         }
         let used = memory.used_bytes;
@@ -97,10 +103,4 @@ impl Flusher<'_> {
         }
         Ok(is_ours)
     }
-}
-
-/// Ingest has paused the shard because the store's memory is short.
-fn waits_for_memory(desk: &Desk<'_>, shard: ShardId) -> bool {
-    let slot = desk.berth.board.shard(shard);
-    slot.is_some_and(|slot| slot.get(ShardWord::Paused) == Paused::Memory as u64)
 }

@@ -6,7 +6,6 @@
 use super::append::AppendBound;
 use super::ends::Ends;
 use super::maps::Maps;
-use super::pressure::Memory;
 use super::shard::{LastCommit, Phase, Shard, Taken};
 use super::strays::Strays;
 use crate::board::words::{OwnershipWord, Paused, ShardWord, WaitingFor, WorkerWord};
@@ -62,7 +61,6 @@ pub struct Desk<'a> {
     /// The same for finding positions: what fails there must not keep others from being asked.
     pub(super) finding_backoff: Backoff,
     pub(super) troubles: Repeats,
-    pub(super) memory: Memory,
     pub(super) memory_short: bool,
     /// Bytes of an offset map that brokers take with a commit; less once one was refused.
     pub(super) map_room: usize,
@@ -108,7 +106,6 @@ impl<'a> Desk<'a> {
             kafka_backoff: Backoff::new(),
             finding_backoff: Backoff::new(),
             troubles: Repeats::new(),
-            memory: Memory::default(),
             memory_short: false,
             map_room: metadata::MAP_MAX,
             maps: Maps::default(),

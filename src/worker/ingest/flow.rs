@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::kafka::consumer::Consumer;
 use crate::segment::{EventMs, Offset, ShardId};
 use crate::sys::time;
+use crate::worker::is_above;
 use std::time::Duration;
 
 impl Desk<'_> {
@@ -34,8 +35,9 @@ impl Desk<'_> {
         }
     }
 
-    /// Whether the store's memory is short: of its own limit, or of the host's where it has none.
-    /// A store that refuses appends for want of memory does answer, so it is asked all the same.
+    /// Whether the store's memory is short: of its own limit, or of the host's where it has none;
+    /// never where neither is known. A store that refuses appends for want of memory does answer,
+    /// so it is asked all the same.
     pub(super) fn look_at_memory(&mut self) {
         if !self.memory_short && !self.store_backoff.is_over(time::monotonic()) {
             return;
@@ -45,7 +47,8 @@ impl Desk<'_> {
             return self.store_backoff.failed(time::monotonic());
         };
         let percentage = self.config.max_memory_percentage.into();
-        self.memory_short = self.memory.is_short(memory.used_percentage(), percentage);
+        let used = memory.used_percentage();
+        self.memory_short = is_above(percentage, 100, used, self.memory_short);
     }
 
     /// Starts what is found and held, pauses what may not flow.
@@ -106,15 +109,14 @@ fn facts(config: &Config, board: &Board, slot: ShardSlot<'_>) -> Facts {
         0 => None,
         at => Some(EventMs(at as i64)),
     };
-    let index_full = slot.holder().is_some_and(|flusher| {
-        board.flusher(flusher).get(WorkerWord::IndexBytes) > config.max_index_bytes
-    });
+    let index_bytes = |flusher| board.flusher(flusher).get(WorkerWord::IndexBytes);
     Facts {
         clock: event_ms(ShardWord::Clock),
         next_due: event_ms(ShardWord::NextDueMs),
         position: slot.offset(ShardWord::Position),
         indexed: slot.offset(ShardWord::Indexed),
-        index_full,
+        index_bytes: slot.holder().map_or(0, index_bytes),
+        max_index_bytes: config.max_index_bytes,
     }
 }
 

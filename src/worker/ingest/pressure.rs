@@ -4,7 +4,7 @@
 //! partitions and no others. The memory of the store is the one cause that holds all.
 
 use crate::segment::{EventMs, Offset};
-use crate::worker::HYSTERESIS_PERCENT;
+use crate::worker::is_above;
 use std::time::Duration;
 
 /// A deadline counts as missed this long after it, by the shard's clock.
@@ -18,8 +18,9 @@ pub struct Facts {
     pub next_due: Option<EventMs>,
     pub position: Option<Offset>,
     pub indexed: Option<Offset>,
-    /// The holder's indexes use more than `max-index-bytes`.
-    pub index_full: bool,
+    /// What the holder's indexes use, and may use.
+    pub index_bytes: u64,
+    pub max_index_bytes: u64,
 }
 
 /// One shard's backpressure over time.
@@ -28,23 +29,27 @@ pub struct Pressure {
     behind_since: Option<Duration>,
     indexed: Option<Offset>,
     indexed_at: Duration,
+    index_full: bool,
 }
 
 impl Pressure {
     /// Whether the shard must wait: its flusher has missed deadlines, or has not indexed
-    /// anything of what is there, for `limit`; or its index is full.
+    /// anything of what is there, for `limit`; or its index is full, or was and is not well below
+    /// that yet.
     pub fn holds(&mut self, facts: &Facts, limit: Duration, now: Duration) -> bool {
         if self.indexed != facts.indexed || facts.indexed >= facts.position {
             self.indexed = facts.indexed;
             self.indexed_at = now;
         }
+        let max = facts.max_index_bytes;
+        self.index_full = is_above(max, max, facts.index_bytes, self.index_full);
         let stuck = now.saturating_sub(self.indexed_at) >= limit;
         if !misses_deadlines(facts) {
             self.behind_since = None;
-            return stuck || facts.index_full;
+            return stuck || self.index_full;
         }
         let since = *self.behind_since.get_or_insert(now);
-        stuck || facts.index_full || now.saturating_sub(since) >= limit
+        stuck || self.index_full || now.saturating_sub(since) >= limit
     }
 }
 
@@ -52,23 +57,6 @@ fn misses_deadlines(facts: &Facts) -> bool {
     match (facts.clock, facts.next_due) {
         (Some(clock), Some(due)) => clock.since(due) > SLACK_MS,
         _ => false,
-    }
-}
-
-/// The store's memory as one share of its limit, with hysteresis.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    short: bool,
-}
-
-impl Memory {
-    /// Whether memory is short: of the bound `used` percent are used (0 where it is unknown), which
-    /// is above `percentage`, or was and has not fallen well below it yet.
-    pub fn is_short(&mut self, used: u64, percentage: u64) -> bool {
-        let bound =
-            if self.short { percentage.saturating_sub(HYSTERESIS_PERCENT) } else { percentage };
-        self.short = used > bound;
-        self.short
     }
 }
 
@@ -88,7 +76,7 @@ mod tests {
             next_due: Some(EventMs(90_000)),
             position: Some(Offset(5)),
             indexed: Some(Offset(5)),
-            index_full: false,
+            ..Facts::default()
         }
     }
 
@@ -128,13 +116,24 @@ mod tests {
     }
 
     #[test]
+    fn a_full_index_holds_its_shard_until_it_is_well_below_the_limit() {
+        let mut pressure = Pressure::default();
+        let mut holds = |index_bytes| {
+            let facts = Facts { index_bytes, max_index_bytes: 1000, ..Facts::default() };
+            pressure.holds(&facts, LIMIT, at(0))
+        };
+        let held = [1000, 1001, 951, 950, 1000].map(&mut holds);
+        assert_eq!(held, [false, true, true, false, false]);
+    }
+
+    #[test]
     fn memory_goes_on_only_well_below_the_limit() {
-        let mut memory = Memory::default();
-        assert!(!memory.is_short(80, 80));
-        assert!(memory.is_short(81, 80));
-        assert!(memory.is_short(76, 80));
-        assert!(!memory.is_short(75, 80));
-        assert!(!memory.is_short(80, 80));
+        let mut short = false;
+        let held = [80, 81, 76, 75, 80].map(|used| {
+            short = is_above(80, 100, used, short);
+            short
+        });
+        assert_eq!(held, [false, true, true, false, false]);
     }
 
     #[test]
@@ -143,6 +142,6 @@ mod tests {
             crate::store::redis::Memory { used_bytes, max_bytes, host_bytes }.used_percentage()
         };
         assert_eq!((used(90, 100, 1000), used(90, 0, 1000)), (90, 9));
-        assert!(!Memory::default().is_short(used(u64::MAX, 0, 0), 80));
+        assert_eq!(used(u64::MAX, 0, 0), 0);
     }
 }
