@@ -39,7 +39,8 @@ for error in not-enough-replicas not-leader; do
     wait_until 30 says 'WARN .*Kafka is away (output).*replicas'
     holds 8 board_says 'total("delivered"), w["flusher/0"]["waiting_for"]' "($delivered, 1)"
     [ "$(said 'WARN .*(output)')" -eq 1 ] || fail "said more than once: $error"
-    says 'works again' && fail "it is not over: $error"
+    # Of a partition the end of the round before may be said here still.
+    says 'Kafka is away.*works again' && fail "it is not over: $error"
     tell_mock accept produce
     wait_until 60 all_out "$TMP/in"
     wait_until 20 says 'Kafka is away (output).*works again'
