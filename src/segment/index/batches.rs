@@ -25,6 +25,7 @@ const BLOCK_BYTES: u64 = size_of::<Block>() as u64;
 /// what is moved for a little less is moved again for the next little.
 const CLEAN_FROM: u64 = 125;
 const CLEAN_TO: u64 = 110;
+
 #[derive(Default)]
 pub struct Batches {
     chunks: Vec<Chunk>,
@@ -268,15 +269,13 @@ impl Batches {
     /// Chunks of which every offset lies below `floor` or is in the map.
     pub fn known(&self, floor: Offset, map: &OffsetMap) -> Vec<u32> {
         let upto = map.end().map_or(floor, |end| end.max(floor));
-        let known = |&id: &u32| {
-            let chunk = &self.chunks[id as usize];
-            let live = self.batches.get(&chunk.batch);
-            let offsets = live.map_or(&[][..], |live| live.offsets_of(chunk));
+        let is_known = |live: &Live, id: u32| {
+            let offsets = live.offsets_of(&self.chunks[id as usize]);
             !offsets.is_empty() && offsets.iter().all(|&at| at < floor || map.has(at))
         };
         let batches = self.floors.range(..(upto, BatchId(0)));
         let batches = batches.filter_map(|(_, batch)| self.batches.get(batch));
-        batches.flat_map(Live::open).filter(known).collect()
+        batches.flat_map(|live| live.open().filter(move |&id| is_known(live, id))).collect()
     }
 
     /// The offsets of all spans that are not settled, in order as far as batches follow each other.
